@@ -1,0 +1,53 @@
+//! The shapes of the configuration file: what can be written, and what each key means.
+//!
+//! The doc comments here are the reference: the JSON Schema, the checks of unknown keys and types, and
+//! docs/configuration.md are made from these types. What the values mean together is checked in `compile`.
+
+pub mod authenticator;
+pub mod identity;
+pub mod log;
+pub mod policy;
+pub mod problem;
+pub mod server;
+pub mod units;
+pub mod upstream;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration file.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The listener that clients reach.
+    #[serde(default)]
+    pub server: server::Server,
+    /// The listener for probes and metrics.
+    #[serde(default)]
+    pub admin: server::Admin,
+    /// The services behind the gate; the first is the default.
+    #[schemars(extend("minProperties" = 1))]
+    pub upstreams: IndexMap<String, upstream::Upstream>,
+    /// Who may say who is asking.
+    #[serde(default)]
+    pub authenticators: IndexMap<String, authenticator::Authenticator>,
+    /// What the service is told.
+    #[serde(default)]
+    pub identity: identity::Identity,
+    /// What holds everywhere unless a route says otherwise.
+    #[serde(default)]
+    pub policy: policy::Policy,
+    /// Rules for some paths.
+    #[serde(default)]
+    pub routes: Vec<policy::Route>,
+    /// How refusals are worded.
+    #[serde(default)]
+    pub denials: log::Denials,
+    /// Header fields set on every response, the service's included.
+    #[serde(default)]
+    pub response_headers: IndexMap<String, String>,
+    /// What is logged to standard output.
+    #[serde(default)]
+    pub log: log::Log,
+}

@@ -1,0 +1,139 @@
+//! `[policy]` and `[[routes]]`: the rules.
+
+use super::units::OneOrMany;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What holds everywhere unless a route says otherwise.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Who is let in.
+    pub access: Access,
+    /// The authenticators that are tried, in this order; default: all, as written.
+    pub authenticators: Option<Vec<String>>,
+    /// Whether verdicts hold.
+    pub mode: Mode,
+    /// What an identity must have.
+    pub require: Require,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Whoever shows a good credential.
+    #[default]
+    Authenticated,
+    /// Everybody; nobody is asked for a credential.
+    Public,
+    /// Everybody, but a credential that is shown must be good.
+    Optional,
+    /// Nobody.
+    Deny,
+}
+
+/// Whether verdicts hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// What is denied is refused.
+    #[default]
+    Enforce,
+}
+
+/// What an identity must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Require {
+    /// Whether the policy's requirements hold as well (routes only); false starts afresh.
+    pub inherit: Option<bool>,
+    /// All of these roles.
+    pub roles: Vec<String>,
+    /// All of these scopes.
+    pub scopes: Vec<String>,
+    /// All of these permissions.
+    pub permissions: Vec<String>,
+    /// All of these capabilities.
+    pub capabilities: Vec<String>,
+    /// One of these roles.
+    pub any_role: Vec<String>,
+    /// One of these scopes.
+    pub any_scope: Vec<String>,
+    /// One of these permissions.
+    pub any_permission: Vec<String>,
+    /// One of these capabilities.
+    pub any_capability: Vec<String>,
+}
+
+/// A rule for some paths.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// For logs and metrics; default: the path.
+    pub name: Option<String>,
+    /// "/a/b" as it is, "/a/{id}" with any one segment, "/a/**" for /a, /a/ and all below.
+    pub path: String,
+    /// The methods it holds for; default: any. GET covers HEAD.
+    pub methods: Option<Vec<String>>,
+    /// The hosts it holds for; default: any.
+    pub hosts: Option<Vec<String>>,
+    /// Who is let in; default: as the policy says.
+    pub access: Option<Access>,
+    /// The authenticators that are tried; default: as the policy says.
+    pub authenticators: Option<Vec<String>>,
+    /// Whether verdicts hold; default: as the policy says.
+    pub mode: Option<Mode>,
+    /// The service that it leads to; default: the first.
+    pub upstream: Option<String>,
+    /// Replaces the front of the path when the request is forwarded.
+    pub rewrite_prefix: Option<RewritePrefix>,
+    /// What an identity must have, besides what the policy requires.
+    #[serde(default)]
+    pub require: Require,
+    /// How WebSockets are treated.
+    #[serde(default)]
+    pub websocket: WebSocket,
+}
+
+/// Replaces the front of a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewritePrefix {
+    /// What the path begins with; whole segments.
+    pub from: String,
+    /// What stands there instead.
+    pub to: String,
+}
+
+/// How WebSockets are treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebSocket {
+    /// How a handshake is refused.
+    pub on_denied: OnDenied,
+    /// What becomes of a tunnel when its token expires.
+    pub on_expiry: OnExpiry,
+    /// The `Origin` values that may open one; empty = any.
+    pub allowed_origins: OneOrMany<String>,
+}
+
+/// How a WebSocket handshake is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDenied {
+    /// With an HTTP status, before the upgrade.
+    #[default]
+    Http,
+}
+
+/// What becomes of a tunnel when its token expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpiry {
+    /// It is closed with 1008.
+    #[default]
+    Close,
+    /// It stays.
+    Ignore,
+}

@@ -1,0 +1,7 @@
+//! sidegate: an authentication sidecar in front of an unmodified service.
+
+pub mod clock;
+pub mod config;
+pub mod denial;
+pub mod identity;
+pub mod secret;

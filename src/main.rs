@@ -1,0 +1,3 @@
+//! The command `sidegate`.
+
+fn main() {}
