@@ -1,0 +1,7 @@
+//! What operators see: metrics, the access log and events.
+
+pub mod access_log;
+pub mod events;
+pub mod metrics;
+pub mod sink;
+pub mod tally;
