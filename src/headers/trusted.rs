@@ -116,31 +116,31 @@ mod tests {
     use super::{IdentityHeader, IdentityHeaders, Unfit};
     use crate::identity::{Attribute, Identity};
 
-    fn prepare(value: Option<Attribute>, optional: bool) -> Result<Option<String>, Unfit> {
+    fn prepare(value: impl Into<Option<Attribute>>, optional: bool) -> Result<Option<String>, Unfit> {
         let name = "x-customer-id".parse().unwrap();
         let headers =
             IdentityHeaders(vec![IdentityHeader { name, attribute: "customer".to_owned(), optional }]);
         let mut identity = Identity::default();
-        if let Some(value) = value {
+        if let Some(value) = value.into() {
             identity.insert("customer", value);
         }
         let prepared = headers.prepare(&identity).map_err(|(_, unfit)| unfit)?;
         Ok(prepared.iter().next().map(|(_, value)| String::from_utf8(value.as_bytes().to_vec()).unwrap()))
     }
 
-    fn text(text: &str) -> Option<Attribute> {
-        Some(Attribute::Text(text.into()))
+    fn text(text: &str) -> Attribute {
+        Attribute::Text(text.into())
     }
 
-    fn set(elements: &[&str]) -> Option<Attribute> {
-        Some(Attribute::Set(elements.iter().map(|element| (*element).into()).collect()))
+    fn set(elements: &[&str]) -> Attribute {
+        Attribute::Set(elements.iter().map(|element| (*element).into()).collect())
     }
 
     #[test]
     fn plain_values_are_written_as_they_are() {
         assert_eq!(prepare(text("c-42"), false), Ok(Some("c-42".to_owned())));
         assert_eq!(prepare(text("Zoë Müller"), false), Ok(Some("Zoë Müller".to_owned())));
-        assert_eq!(prepare(Some(Attribute::Integer(42)), false), Ok(Some("42".to_owned())));
+        assert_eq!(prepare(Attribute::Integer(42), false), Ok(Some("42".to_owned())));
         assert_eq!(prepare(set(&["b", "a"]), false), Ok(Some("a,b".to_owned())));
         assert_eq!(prepare(set(&[]), false), Ok(None));
     }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_missing_value_is_refused_unless_optional() {
-        for missing in [None, text("")] {
+        for missing in [None, Some(text(""))] {
             assert_eq!(prepare(missing.clone(), false), Err(Unfit::Missing));
             assert_eq!(prepare(missing, true), Ok(None));
         }

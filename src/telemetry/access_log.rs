@@ -68,6 +68,7 @@ pub struct Line<'a> {
     pub upstream_duration: Option<Duration>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn rfc3339<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&formatted(*time))
 }

@@ -81,6 +81,8 @@ impl Metrics {
             MetricType::COUNTER,
             vec![counter(&[], self.sink.lost())],
         ));
+        // The encoder refuses all families when one is empty.
+        families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|left, right| left.name().cmp(right.name()));
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }

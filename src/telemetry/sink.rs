@@ -62,7 +62,7 @@ impl Sink {
         let (done, written) = sync_channel(1);
         if self.queue.try_send(Message::Flush(done)).is_ok() {
             // An error here is the time-out: the reader of our output is stuck, and so be it.
-            drop(written.recv_timeout(Duration::from_secs(1)));
+            written.recv_timeout(Duration::from_secs(1)).ok();
         }
     }
 }
@@ -71,8 +71,12 @@ fn drain(messages: &Receiver<Message>, mut writer: impl Write) {
     while let Ok(message) = messages.recv() {
         match message {
             // A closed pipe must not end the gate.
-            Message::Lines(lines) => drop(writer.write_all(&lines).and_then(|()| writer.flush())),
-            Message::Flush(done) => drop(done.try_send(())),
+            Message::Lines(lines) => {
+                writer.write_all(&lines).and_then(|()| writer.flush()).ok();
+            }
+            Message::Flush(done) => {
+                done.try_send(()).ok();
+            }
         }
     }
 }
