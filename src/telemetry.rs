@@ -3,5 +3,6 @@
 pub mod access_log;
 pub mod events;
 pub mod metrics;
+pub mod record;
 pub mod sink;
 pub mod tally;
