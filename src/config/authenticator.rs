@@ -51,12 +51,16 @@ pub struct Jwt {
     /// Where the key set (RFC 7517) is fetched from. Exactly one source of keys; default: OIDC discovery at the issuer.
     pub jwks_url: Option<String>,
     /// A file with the key set; read again every `jwks_refresh`.
+    #[schemars(extend("format" = "path"))]
     pub jwks_file: Option<PathBuf>,
     /// A PEM file with one public key.
+    #[schemars(extend("format" = "path"))]
     pub public_key_file: Option<PathBuf>,
     /// The environment variable that holds the shared secret of HS256, HS384 or HS512; at least 32 bytes.
+    #[schemars(extend("format" = "variable"))]
     pub secret_env: Option<String>,
     /// The file that holds the shared secret; one final newline is dropped.
+    #[schemars(extend("format" = "path"))]
     pub secret_file: Option<PathBuf>,
     /// The signature algorithms that are accepted; they must fit the source of keys.
     /// Default: the asymmetric ones, or HS256 for a secret.

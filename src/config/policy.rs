@@ -103,6 +103,7 @@ pub struct RewritePrefix {
     /// What the path begins with; whole segments.
     pub from: String,
     /// What stands there instead.
+    #[schemars(length(min = 0))]
     pub to: String,
 }
 

@@ -88,10 +88,13 @@ impl JsonSchema for Network {
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {
     /// PEM file with the certificate chain, leaf first; read again when it changes.
+    #[schemars(extend("format" = "path"))]
     pub cert_file: PathBuf,
     /// PEM file with the private key; read again when it changes.
+    #[schemars(extend("format" = "path"))]
     pub key_file: PathBuf,
     /// PEM file with the authorities that client certificates are checked against; present = mutual TLS.
+    #[schemars(extend("format" = "path"))]
     pub client_ca_file: Option<PathBuf>,
     /// Whether a client must show a certificate.
     #[serde(default)]
