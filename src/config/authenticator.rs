@@ -66,7 +66,7 @@ pub struct Jwt {
     /// Default: the asymmetric ones, or HS256 for a secret.
     #[serde(default)]
     pub algorithms: Vec<Algorithm>,
-    /// Tolerance for `exp`, `nbf` and `iat`; at most 5m.
+    /// Tolerance for `exp`, `nbf` and `iat`.
     #[serde(default = "ten_seconds")]
     #[schemars(extend("maximum" = "5m"))]
     pub leeway: Period,
@@ -94,7 +94,9 @@ pub struct Jwt {
     /// Remove the credential before the request is forwarded.
     #[serde(default)]
     pub strip_credential: bool,
-    /// Identity attributes, and where each stands in the token.
+    /// Identity attributes, and where each stands in the token. Defaults: `subject` = `sub`; `scopes` = `scope` and `scp`;
+    /// `roles`, `permissions`, `capabilities` = the claim of that name. Any other name is yours; `authenticator` and
+    /// `auth_method` are built in.
     #[serde(default)]
     pub claims: IndexMap<String, ClaimSource>,
 }
@@ -191,7 +193,7 @@ pub enum ClaimSource {
     /// One claim: a top-level name as it is written, or a JSON Pointer (RFC 6901) if it begins with "/".
     Name(String),
     /// The union of several.
-    Union(Vec<String>),
+    Union(#[schemars(length(min = 1))] Vec<String>),
     /// One claim or several, with conditions.
     Claim(ClaimRule),
     /// A constant.

@@ -140,10 +140,14 @@ impl Check<'_> {
             return self.problems.error(path.clone(), format!("{shown} is not yet supported"), hint);
         }
         let allowed = words::alternatives(words, |word| format!("\"{}\"", word.text));
-        let near = words::nearest(&text.value, words.iter().map(|word| word.text.as_str()));
-        let hint = match near.filter(|_| words.len() > 2) {
-            Some(near) => format!("did you mean \"{near}\"? It can be {allowed}"),
-            None => format!("it can be {allowed}"),
+        let known: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        // A value that is not shown must not be hinted at either.
+        let near = if text.template.is_none() { words::nearest(&text.value, &known) } else { Vec::new() };
+        // A guess saves reading a long list; it would only repeat a short one.
+        let hint = match near.as_slice() {
+            [near] if known.len() > 6 => format!("did you mean \"{near}\"?"),
+            [near] if known.len() > 2 => format!("did you mean \"{near}\"? It can be {allowed}"),
+            _ => format!("it can be {allowed}"),
         };
         self.problems.error(path.clone(), format!("{shown} is not a value of this key"), hint);
     }

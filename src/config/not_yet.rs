@@ -27,8 +27,7 @@ const ONLY_JWT: &str = "this release has kind = \"jwt\"; remove the authenticato
 const SETS_ONLY: &str =
     "this release requires roles, scopes, permissions and capabilities; let the service check the rest";
 const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
-const ENFORCES: &str =
-    "this release always enforces; try a rule with `sidegate explain` first, or use access = \"optional\"";
+const ENFORCES: &str = "remove it; this release always enforces";
 
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[

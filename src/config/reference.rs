@@ -2,7 +2,7 @@
 
 use super::not_yet;
 use super::schema;
-use super::shape::{Form, Format, Key, Shape, Table};
+use super::shape::{Form, Format, Key, Shape, Table, Word};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -26,6 +26,7 @@ No string may be empty unless it is said.
 **Secrets** are never written into the file: `…_env` names the environment variable that holds one, `…_file` the file.
 
 `NAME` stands for a name of your own.
+
 ";
 
 /// The reference of the configuration file in Markdown: a section for each table, and what is not supported yet.
@@ -120,15 +121,14 @@ impl Page {
                 self.table(&inner, table);
             }
             Shape::OneOf(forms) => {
-                let tagged = forms.iter().filter_map(|form| Some((form, form.shape.as_table()?)));
-                let tagged: Vec<_> =
-                    tagged.filter_map(|(form, table)| Some((form, table, table.tag()?))).collect();
-                for (form, table, (tag, word)) in &tagged {
-                    let title = format!("`[{inner}]` with `{tag} = \"{}\"`", word.text);
-                    self.heading(&title, &format!("{meaning} {}", form.meaning));
-                    self.table(&inner, table);
+                for form in forms {
+                    if let (Some(tag), Some(table)) = (tag(form), form.shape.as_table()) {
+                        let title = format!("`{}`", tagged(path, tag));
+                        self.heading(&title, &format!("{meaning} {}", form.meaning));
+                        self.table(&inner, table);
+                    }
                 }
-                if tagged.is_empty() {
+                if !forms.iter().any(|form| tag(form).is_some()) {
                     self.heading(&format!("`[{path}]`"), meaning);
                     self.line("`NAME = …` is one of these:");
                     self.forms(&inner, forms);
@@ -142,7 +142,7 @@ impl Page {
             | Shape::List { .. }
             | Shape::Map { .. } => {
                 self.heading(&format!("`[{path}]`"), meaning);
-                self.line(&format!("`NAME = …`, each {}.", kind(values, &inner)));
+                self.line(&format!("`NAME = …`, each a {}.", kind(values, &inner)));
             }
         }
     }
@@ -177,6 +177,14 @@ impl Page {
     }
 }
 
+fn tag(form: &Form) -> Option<(&str, &Word)> {
+    form.shape.as_table().and_then(Table::tag)
+}
+
+fn tagged(path: &str, (key, word): (&str, &Word)) -> String {
+    format!("[{path}.NAME] {key} = \"{}\"", word.text)
+}
+
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
@@ -193,6 +201,9 @@ fn capitalized(text: &str) -> String {
 /// What the key means, and what each of its words means.
 fn meaning(key: &Key) -> String {
     let mut meaning = key.meaning.clone();
+    if meaning.is_empty() {
+        "Says which form of the table this is.".clone_into(&mut meaning);
+    }
     if let Shape::Choice(words) = &key.shape {
         for word in words.iter().filter(|word| !word.meaning.is_empty()) {
             // Writing to a string cannot fail.
@@ -274,10 +285,10 @@ fn kind(shape: &Shape, path: &str) -> String {
 fn map_kind(values: &Shape, path: &str) -> String {
     match values {
         Shape::Table(_) => link(&format!("[{path}.NAME]")),
-        Shape::OneOf(forms)
-            if forms.iter().any(|form| form.shape.as_table().is_some_and(|table| table.tag().is_some())) =>
-        {
-            format!("`[{path}.NAME]`")
+        Shape::OneOf(forms) if forms.iter().any(|form| tag(form).is_some()) => {
+            let links: Vec<String> =
+                forms.iter().filter_map(tag).map(|tag| link(&tagged(path, tag))).collect();
+            links.join(", ")
         }
         Shape::Unknown
         | Shape::Text(_)
@@ -301,7 +312,7 @@ fn bounds(minimum: Option<&str>, maximum: Option<&str>) -> String {
 
 /// A link to the section of this title, as GitHub makes its anchors.
 fn link(title: &str) -> String {
-    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
+    let kept = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '_' | '-');
     let anchor: String = title.to_lowercase().chars().filter(kept).collect();
-    format!("[`{title}`](#{anchor})")
+    format!("[`{title}`](#{})", anchor.replace(' ', "-"))
 }

@@ -42,17 +42,22 @@ pub(super) fn syntax(error: &toml::de::Error, text: &str) -> Finding {
         _ if message.starts_with("string values must be quoted") => {
             "write it between quotes: key = \"value\""
         }
+        _ if message.starts_with("invalid ") => {
+            "numbers, true and false are written bare, everything else between quotes: key = \"value\""
+        }
         _ if message.starts_with("cannot extend value") => {
             "this key has a value already; write all of it in one place"
         }
         _ if message.contains("recurs") => "nothing in this file needs to be nested so deeply",
-        _ if message.starts_with("extra comma") || message.starts_with("missing comma") => {
-            "elements are separated by one comma each"
-        }
+        _ if message.contains("inline table element") => "is the { before it closed?",
         _ if message.starts_with("unclosed") => "close it with the bracket that it was opened with",
+        _ if message.contains("comma") => "elements are separated by one comma each",
         _ if message.contains("quote") => "a string begins and ends with the same quote, on one line",
         _ => "this is not TOML: write `key = \"value\"` under `[table]`; see https://toml.io",
     };
+    // What the parser would rather have read helps with brackets, and misleads with values.
+    let about_value = message.starts_with("invalid ") || message.starts_with("string values");
+    let message = message.split_once(", expected").filter(|_| about_value).map_or(message, |(what, _)| what);
     Finding::syntax(span.start, message.to_owned(), hint)
 }
 

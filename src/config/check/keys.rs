@@ -2,8 +2,8 @@
 
 use super::super::document::{Entry, Node, Value};
 use super::super::not_yet;
-use super::super::problem::KeyPath;
-use super::super::shape::{Key, Shape, Table};
+use super::super::problem::{KeyPath, Step};
+use super::super::shape::{Key, Shape, Table, matches};
 use super::{Check, words};
 
 /// Names under which a secret is looked for in other programs' files.
@@ -45,35 +45,36 @@ impl Check<'_> {
         }
     }
 
-    /// Reports a key that is not known here; the result is the key that was probably meant.
-    fn unknown_key(&mut self, path: &KeyPath, name: &str, keys: &[Key]) -> Option<String> {
+    /// Reports a key that is not known here; the result are the keys that were probably meant.
+    fn unknown_key(&mut self, path: &KeyPath, name: &str, keys: &[Key]) -> Vec<String> {
         if let Some(hint) = not_yet::key_hint(path) {
             self.problems.error(path.clone(), "is not yet supported", hint);
-            return None;
+            return Vec::new();
         }
         if let Some(hint) = inline_secret(name, keys) {
             self.problems.error(path.clone(), "a secret is never written into the file", hint);
-            return None;
+            return Vec::new();
         }
-        let near = nearest_key(name, keys);
-        let hint = match (&near, self.homes(name).as_slice()) {
-            (Some(near), _) => format!("did you mean `{near}`?"),
-            (None, []) => format!("here can be {}", list(keys)),
-            (None, homes) => format!("`{name}` belongs in {}", words::alternatives(homes, Clone::clone)),
+        let known: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        let near = words::nearest(name, &known);
+        let hint = match (near.as_slice(), self.homes(path, name).as_slice()) {
+            ([], []) => format!("here can be {}", list(keys)),
+            ([], homes) => format!("`{name}` belongs in {}", words::alternatives(homes, Clone::clone)),
+            (near, _) => format!("did you mean {}?", words::alternatives(near, |near| format!("`{near}`"))),
         };
         self.problems.error(path.clone(), "unknown key", hint);
-        near
+        near.into_iter().map(str::to_owned).collect()
     }
 
-    /// The tables that do have a key of this name.
-    fn homes(&self, name: &str) -> Vec<String> {
+    /// The tables that do have a key of this name, as far as they are near.
+    fn homes(&self, path: &KeyPath, name: &str) -> Vec<String> {
         let mut homes = Vec::new();
-        for (path, key) in self.root.paths() {
-            let home = match path.rsplit_once('.') {
-                Some((table, _)) => format!("[{table}]"),
-                None => "the file itself, before the first table".to_owned(),
-            };
-            if key.name == name && !homes.contains(&home) {
+        for (known, _) in self.root.paths().into_iter().filter(|(_, key)| key.name == name) {
+            let home = known.rsplit_once('.').map_or(known.as_str(), |(table, _)| table);
+            let near = path.0.len() == 1 || known == name || same_top(home, path);
+            let home =
+                if known == name { format!("a table of its own, [{name}]") } else { format!("[{home}]") };
+            if near && !matches(&known, path) && !homes.contains(&home) {
                 homes.push(home);
             }
         }
@@ -82,10 +83,8 @@ impl Check<'_> {
     }
 }
 
-fn nearest_key(name: &str, keys: &[Key]) -> Option<String> {
-    let names = || keys.iter().map(|key| key.name.as_str());
-    let longer = || names().find(|known| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('_')));
-    words::nearest(name, names()).or_else(longer).map(str::to_owned)
+fn same_top(home: &str, path: &KeyPath) -> bool {
+    path.0.first().is_some_and(|step| matches!(step, Step::Key(top) if home.split('.').next() == Some(top)))
 }
 
 fn list(keys: &[Key]) -> String {

@@ -159,7 +159,25 @@ fn type_hint(path: &KeyPath, wanted: &Shape, from_environment: bool) -> String {
             format!("write a table [{path}.NAME] for each")
         }
         Shape::Table(_) | Shape::Map { .. } => format!("write a table [{path}] with one key a line"),
-        Shape::OneOf(_) | Shape::Unknown => "docs/configuration.md shows each form".to_owned(),
+        Shape::OneOf(_) | Shape::Unknown => format!("write {}", sample(wanted)),
+    }
+}
+
+/// What a value of this shape looks like.
+fn sample(shape: &Shape) -> String {
+    match shape {
+        Shape::Unknown => "…".to_owned(),
+        Shape::Text(_) | Shape::Choice(_) => "\"…\"".to_owned(),
+        Shape::Integer { .. } => "1".to_owned(),
+        Shape::Boolean => "true".to_owned(),
+        Shape::List { items, .. } => format!("[{}, …]", sample(items)),
+        Shape::Map { .. } => "{ NAME = … }".to_owned(),
+        Shape::Table(table) => {
+            let required = table.keys.iter().filter(|key| key.required);
+            let keys: Vec<String> = required.map(|key| format!("{} = …", key.name)).collect();
+            format!("{{ {} }}", keys.join(", "))
+        }
+        Shape::OneOf(forms) => alternatives(forms, |form| sample(&form.shape)),
     }
 }
 
@@ -215,11 +233,24 @@ pub(super) fn alternatives<T>(all: &[T], write: impl Fn(&T) -> String) -> String
     }
 }
 
-/// The known name that is closest to what was written, if it is close enough to be a slip.
-pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// The known names that were probably meant: the closest, if it is close enough to be a slip, or else those that
+/// share a word with what was written.
+pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Vec<&'a str> {
     let folded = written.to_lowercase().replace('-', "_");
-    let tolerance = folded.chars().count().checked_div(3).unwrap_or_default().max(1);
-    let distance = |name: &'a str| (strsim::damerau_levenshtein(&folded, &name.to_lowercase()), name);
-    let closest = known.map(distance).min_by_key(|(distance, _)| *distance);
-    closest.filter(|(distance, _)| *distance <= tolerance).map(|(_, name)| name)
+    let tolerance = folded.chars().count().checked_div(4).unwrap_or_default().max(1);
+    let distance = |name: &&'a str| (strsim::damerau_levenshtein(&folded, &name.to_lowercase()), *name);
+    let closest = known.iter().map(distance).min_by_key(|(distance, _)| *distance);
+    match closest.filter(|(distance, _)| *distance <= tolerance) {
+        Some((_, name)) => vec![name],
+        None => known.iter().copied().filter(|name| share_a_word(&folded, name)).collect(),
+    }
+}
+
+fn share_a_word(written: &str, known: &str) -> bool {
+    let within = |long: &str, short: &str| {
+        long.strip_suffix(short).is_some_and(|rest| rest.ends_with('_'))
+            || long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_'))
+    };
+    let begins = known.len() > 2 && written.starts_with(known);
+    begins || within(known, written) || within(written, known)
 }
