@@ -1,5 +1,6 @@
 //! sidegate: an authentication sidecar in front of an unmodified service.
 
+pub mod admin;
 pub mod app;
 pub mod authn;
 pub mod clock;
@@ -19,6 +20,8 @@ pub mod proxy;
 pub mod request_id;
 pub mod secret;
 pub mod sessions;
+pub mod shutdown;
 pub mod stream;
 pub mod target;
 pub mod telemetry;
+pub mod worker;

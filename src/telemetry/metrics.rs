@@ -5,60 +5,37 @@
 use super::sink::Sink;
 use super::tally::{BUCKETS, Durations, RouteFigures, Tally};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
-use prometheus::{GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+use prometheus::TextEncoder;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// How the keys of one authenticator are kept fresh.
+#[derive(Clone, Debug)]
+pub struct KeyFigures {
+    /// The authenticator.
+    pub authenticator: Arc<str>,
+    /// How often its keys were read.
+    pub successes: u64,
+    /// How often that failed.
+    pub errors: u64,
+    /// When they were last read, in seconds since the epoch.
+    pub last_success: Option<u64>,
+    /// Keys of the current set that are not used.
+    pub ignored: u64,
+}
 
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    /// `jwks_refreshes_total`.
-    pub jwks_refreshes: IntCounterVec,
-    /// `jwks_last_success_timestamp_seconds`.
-    pub jwks_last_success: GaugeVec,
-    /// `jwks_keys_ignored`.
-    pub jwks_keys_ignored: GaugeVec,
     workers: Mutex<Vec<Arc<Tally>>>,
     sink: Sink,
 }
 
 impl Metrics {
-    /// Registers every family.
-    ///
-    /// # Errors
-    /// None in practice: names and labels are fixed here.
-    pub fn new(sink: Sink) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name, help, labels: &[&str]| -> Result<IntCounterVec, prometheus::Error> {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok(family)
-        };
-        let gauge = |name, help, labels: &[&str]| -> Result<GaugeVec, prometheus::Error> {
-            let family = GaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok(family)
-        };
-        let info = gauge("sidegate_build_info", "The version that is running.", &["version"])?;
-        info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-        let by_result = &["authenticator", "result"];
-        Ok(Self {
-            jwks_refreshes: counter("sidegate_jwks_refreshes_total", "Fetches of key sets.", by_result)?,
-            jwks_last_success: gauge(
-                "sidegate_jwks_last_success_timestamp_seconds",
-                "When a key set was last fetched.",
-                &["authenticator"],
-            )?,
-            jwks_keys_ignored: gauge(
-                "sidegate_jwks_keys_ignored",
-                "Keys of the current key set that are not used, by why.",
-                &["authenticator", "reason"],
-            )?,
-            registry,
-            workers: Mutex::default(),
-            sink,
-        })
+    /// Metrics of a gate that logs to `sink` and has no workers yet.
+    #[must_use]
+    pub fn new(sink: Sink) -> Self {
+        Self { workers: Mutex::default(), sink }
     }
 
     /// The counters of one more worker.
@@ -71,10 +48,16 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self) -> String {
-        let mut families = self.registry.gather();
+    pub fn render(&self, keys: &[KeyFigures]) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        families.extend(worker_families(&workers));
+        let mut families = worker_families(&workers);
+        families.extend(key_families(keys));
+        families.push(family(
+            "sidegate_build_info",
+            "The version that is running.",
+            MetricType::GAUGE,
+            vec![gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)],
+        ));
         families.push(family(
             "sidegate_log_lines_lost_total",
             "Log lines dropped because standard output did not keep up.",
@@ -86,6 +69,33 @@ impl Metrics {
         families.sort_by(|left, right| left.name().cmp(right.name()));
         TextEncoder::new().encode_to_string(&families).unwrap_or_default()
     }
+}
+
+fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
+    let refreshes = keys.iter().flat_map(|figures| {
+        [("error", figures.errors), ("success", figures.successes)]
+            .map(|(result, count)| counter(&[("authenticator", &figures.authenticator), ("result", result)], count))
+    });
+    let read = keys.iter().filter_map(|figures| {
+        Some(gauge(&[("authenticator", figures.authenticator.as_ref())], figures.last_success?))
+    });
+    let ignored =
+        keys.iter().map(|figures| gauge(&[("authenticator", figures.authenticator.as_ref())], figures.ignored));
+    [
+        family("sidegate_jwks_refreshes_total", "Readings of keys.", MetricType::COUNTER, refreshes.collect()),
+        family(
+            "sidegate_jwks_last_success_timestamp_seconds",
+            "When keys were last read.",
+            MetricType::GAUGE,
+            read.collect(),
+        ),
+        family(
+            "sidegate_jwks_keys_ignored",
+            "Keys of the current set that are not used.",
+            MetricType::GAUGE,
+            ignored.collect(),
+        ),
+    ]
 }
 
 /// Sums what every worker counted.
@@ -107,7 +117,7 @@ fn worker_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
         ("sidegate_connections", "Open client connections.", sum(|tally| tally.connections.value())),
         ("sidegate_tunnels", "Open WebSocket tunnels.", sum(|tally| tally.tunnels.value())),
     ] {
-        families.push(family(name, help, MetricType::GAUGE, vec![gauge(value)]));
+        families.push(family(name, help, MetricType::GAUGE, vec![gauge(&[], value)]));
     }
     families
 }
@@ -216,10 +226,10 @@ fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
     metric
 }
 
-fn gauge(value: u64) -> Metric {
+fn gauge(labels: &[(&str, &str)], value: u64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(float(value));
-    let mut metric = labelled(&[]);
+    let mut metric = labelled(labels);
     metric.set_gauge(gauge);
     metric
 }
@@ -250,7 +260,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::Metrics;
+    use super::{KeyFigures, Metrics};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -258,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_all_workers_are_summed() {
-        let metrics = Metrics::new(Sink::new(std::io::sink())).unwrap();
+        let metrics = Metrics::new(Sink::new(std::io::sink()));
         for _ in 0..2 {
             let tally = metrics.worker();
             tally.connections.increment();
@@ -271,7 +281,14 @@ mod tests {
                 duration: Duration::from_millis(2),
             });
         }
-        let text = metrics.render();
+        let keys = KeyFigures {
+            authenticator: "auth0".into(),
+            successes: 3,
+            errors: 1,
+            last_success: Some(1_800_000_000),
+            ignored: 2,
+        };
+        let text = metrics.render(&[keys]);
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -281,6 +298,8 @@ mod tests {
             "sidegate_request_duration_seconds_count{route=\"/a\"} 2",
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
+            "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }
