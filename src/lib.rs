@@ -4,4 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod denial;
 pub mod identity;
+pub mod policy;
 pub mod secret;
+pub mod target;
