@@ -45,7 +45,7 @@ impl Target {
     /// when `:authority` and `host` differ (RFC 9113 §8.3.1) or a scheme is neither http nor https; `path_refused` when the
     /// target has userinfo, or a path that could be read in two ways.
     pub fn parse(
-        rules: &PathRules,
+        rules: PathRules,
         version: Version,
         method: &Method,
         uri: &Uri,
@@ -129,8 +129,8 @@ impl Prefix {
     /// # Errors
     ///
     /// Says why the text is not a canonical path.
-    pub fn parse(text: &str, rules: &PathRules) -> Result<Self, Refusal> {
-        let path = canonical(text, &rules.for_configuration())?.map_or(Cow::Borrowed(text), Cow::Owned);
+    pub fn parse(text: &str, rules: PathRules) -> Result<Self, Refusal> {
+        let path = canonical(text, rules.for_configuration())?.map_or(Cow::Borrowed(text), Cow::Owned);
         PathAndQuery::try_from(path.as_ref()).map_err(|_| Refusal::TooLong)?;
         Ok(Self(path.strip_suffix('/').unwrap_or(&path).into()))
     }
@@ -185,7 +185,7 @@ fn named_by_target(authority: &Authority) -> Result<HeaderValue, Denial> {
 }
 
 /// Canonical path and raw query; shares the client's bytes when there is nothing to change.
-fn path_and_query(rules: &PathRules, multiplexed: bool, uri: &Uri) -> Result<PathAndQuery, Denial> {
+fn path_and_query(rules: PathRules, multiplexed: bool, uri: &Uri) -> Result<PathAndQuery, Denial> {
     let sent = uri.path_and_query().ok_or_else(|| refused(Refusal::NotAbsolute))?;
     if sent.as_str().starts_with('?') {
         // RFC 9112 §3.2.2: `http://host?query` has the path `/`. RFC 9113 §8.3.1 wants the slash to be there.

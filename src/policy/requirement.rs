@@ -127,14 +127,19 @@ impl Requirements {
         for Elements { kind, names } in &self.all {
             let held = set(identity, *kind);
             if !names.iter().all(|name| holds(held, name)) {
-                let lacking = names.iter().filter(|name| !holds(held, name)).collect::<Vec<_>>();
+                let lacking =
+                    names.iter().map(AsRef::as_ref).filter(|name| !holds(held, name)).collect::<Vec<_>>();
                 return Err(denial(*kind, "Missing", &lacking));
             }
         }
         for Elements { kind, names } in &self.any {
             let held = set(identity, *kind);
             if !names.iter().any(|name| holds(held, name)) {
-                return Err(denial(*kind, "Missing one of", &names.iter().collect::<Vec<_>>()));
+                return Err(denial(
+                    *kind,
+                    "Missing one of",
+                    &names.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+                ));
             }
         }
         Ok(())
@@ -143,8 +148,11 @@ impl Requirements {
     /// Whether somebody could pass here who would not pass `other`.
     #[must_use]
     pub fn is_weaker_than(&self, other: &Self) -> bool {
-        let requires = |kind: Kind, name: &Box<str>| {
-            self.all.iter().any(|elements| elements.kind == kind && elements.names.contains(name))
+        let requires = |kind: Kind, name: &str| {
+            let holds = |elements: &Elements| {
+                elements.kind == kind && elements.names.iter().any(|own| **own == *name)
+            };
+            self.all.iter().any(holds)
         };
         let implies_all = |wanted: &Elements| wanted.names.iter().all(|name| requires(wanted.kind, name));
         let implies_any = |wanted: &Elements| {
@@ -168,8 +176,8 @@ fn holds(set: Option<&BTreeSet<Arc<str>>>, name: &str) -> bool {
     set.is_some_and(|set| set.contains(name))
 }
 
-fn denial(kind: Kind, what: &str, lacking: &[&Box<str>]) -> Denial {
-    let list = |separator: &str| lacking.iter().map(|name| &***name).collect::<Vec<_>>().join(separator);
+fn denial(kind: Kind, what: &str, lacking: &[&str]) -> Denial {
+    let list = |separator: &str| lacking.join(separator);
     let denial = Denial::new(kind.reason()).detail(format!("{what} {}: {}", kind.name(), list(", ")));
     if kind == Kind::Scopes { denial.scope(list(" ")) } else { denial }
 }

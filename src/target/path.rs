@@ -74,7 +74,7 @@ pub enum Refusal {
 /// # Errors
 ///
 /// Says why a path that could be read in two ways is refused.
-pub fn canonical(path: &str, rules: &PathRules) -> Result<Option<String>, Refusal> {
+pub fn canonical(path: &str, rules: PathRules) -> Result<Option<String>, Refusal> {
     let findings = inspect(path.as_bytes(), rules)?;
     let decoded = findings.escapes.then(|| unescaped(path.as_bytes()));
     if findings.segments { resolved(decoded.as_deref().unwrap_or(path)).map(Some) } else { Ok(decoded) }
@@ -130,8 +130,8 @@ impl Part {
 }
 
 /// What must be rewritten, and where the reader stands.
-struct Findings<'r> {
-    rules: &'r PathRules,
+struct Findings {
+    rules: PathRules,
     escapes: bool,
     segments: bool,
     part: Part,
@@ -140,7 +140,7 @@ struct Findings<'r> {
 }
 
 /// Reads a path once; refuses, or notes what has to be rewritten.
-fn inspect<'r>(path: &[u8], rules: &'r PathRules) -> Result<Findings<'r>, Refusal> {
+fn inspect(path: &[u8], rules: PathRules) -> Result<Findings, Refusal> {
     let [b'/', rest @ ..] = path else { return Err(Refusal::NotAbsolute) };
     let mut rest = rest;
     let mut findings = Findings { rules, escapes: false, segments: false, part: Part::Empty, parted: false };
@@ -164,7 +164,7 @@ fn inspect<'r>(path: &[u8], rules: &'r PathRules) -> Result<Findings<'r>, Refusa
     Ok(findings)
 }
 
-impl Findings<'_> {
+impl Findings {
     fn escape(&mut self, high: u8, low: u8) -> Result<(), Refusal> {
         let value = decoded(high, low).ok_or(Refusal::BrokenEscape)?;
         self.escapes |= high.is_ascii_lowercase() || low.is_ascii_lowercase() || is_unreserved(value);

@@ -22,7 +22,7 @@ fn parse_as(version: Version, uri: &str, hosts: &[&[u8]]) -> Result<Target, Deni
     for host in hosts {
         headers.append(HOST, HeaderValue::from_bytes(host).unwrap());
     }
-    Target::parse(&STRICT, version, &Method::GET, &uri.parse::<Uri>().unwrap(), &headers)
+    Target::parse(STRICT, version, &Method::GET, &uri.parse::<Uri>().unwrap(), &headers)
 }
 
 fn http1(uri: &str, host: &str) -> Result<Target, Denial> {
@@ -32,7 +32,7 @@ fn http1(uri: &str, host: &str) -> Result<Target, Denial> {
 /// Parses a path as a client would send it.
 fn with_rules(rules: PathRules, uri: &str) -> Result<Target, Denial> {
     let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("a.example"))]);
-    Target::parse(&rules, Version::HTTP_11, &Method::GET, &uri.parse::<Uri>().unwrap(), &headers)
+    Target::parse(rules, Version::HTTP_11, &Method::GET, &uri.parse::<Uri>().unwrap(), &headers)
 }
 
 #[track_caller]
@@ -47,7 +47,7 @@ fn connect_and_trace_are_refused_in_any_case() {
         for uri in ["/", "a.example:443", "http://a.example/"] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let uri = uri.parse::<Uri>().unwrap();
-            let parsed = Target::parse(&STRICT, Version::HTTP_11, &method, &uri, &headers);
+            let parsed = Target::parse(STRICT, Version::HTTP_11, &method, &uri, &headers);
             assert_refused(parsed, Reason::MethodRefused);
         }
     }
@@ -64,7 +64,7 @@ fn asterisk_and_authority_form_are_refused() {
 fn the_usual_head_shares_the_clients_bytes() {
     let uri = Uri::from_maybe_shared(bytes::Bytes::from("/a/b%20c?d=%2e%2E&e=;//".to_owned())).unwrap();
     let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("a.example:8080"))]);
-    let target = Target::parse(&STRICT, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
+    let target = Target::parse(STRICT, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
     assert_eq!(target.path(), "/a/b%20c");
     assert_eq!(target.query(), Some("d=%2e%2E&e=;//"));
     assert_eq!(target.path().as_ptr(), uri.path().as_ptr(), "the path was copied");
@@ -121,7 +121,7 @@ fn prefixes_are_replaced_by_whole_segments() {
         ("/a:b", "/x", "/a%3Ab/c", "/x/c"),
         ("/a%3ab", "/x", "/a:b/c%3A", "/x/c%3A"),
     ] {
-        let prefix = |text| Prefix::parse(text, &STRICT).unwrap();
+        let prefix = |text| Prefix::parse(text, STRICT).unwrap();
         let target = http1(path, "a.example").unwrap();
         let rewritten = target.rewritten(&prefix(from), &prefix(to)).unwrap();
         assert_eq!(rewritten.as_str(), expected, "{path} from {from} to {to}");
@@ -134,14 +134,14 @@ fn prefixes_are_canonical_themselves() {
     for bad in [
         "", "a", "/a/..", "/./a", "//", "/a//b", "/a?b", "/a#b", "/a%2Fb", "/a;b", "/é", "/a b", "/%", "/<a>",
     ] {
-        assert!(Prefix::parse(bad, &lenient).is_err(), "{bad}");
+        assert!(Prefix::parse(bad, lenient).is_err(), "{bad}");
     }
-    assert_eq!(Prefix::parse("/%61/%c3%a9/", &STRICT), Prefix::parse("/a/%C3%A9", &STRICT));
+    assert_eq!(Prefix::parse("/%61/%c3%a9/", STRICT), Prefix::parse("/a/%C3%A9", STRICT));
 }
 
 #[test]
 fn a_rewritten_path_that_is_too_long_is_refused() {
-    let to = Prefix::parse(&format!("/{}", "b".repeat(40_000)), &STRICT).unwrap();
+    let to = Prefix::parse(&format!("/{}", "b".repeat(40_000)), STRICT).unwrap();
     let target = http1(&format!("/a/{}", "c".repeat(40_000)), "a.example").unwrap();
-    assert_refused(target.rewritten(&Prefix::parse("/a", &STRICT).unwrap(), &to), Reason::PathRefused);
+    assert_refused(target.rewritten(&Prefix::parse("/a", STRICT).unwrap(), &to), Reason::PathRefused);
 }

@@ -6,6 +6,9 @@ use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{BearerError, Denial, Reason};
 use crate::identity::{Attribute, Identity};
 
+/// Puts names into one list of a table.
+type Make = fn(Vec<String>) -> Require;
+
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -39,7 +42,7 @@ fn nothing_is_required_by_default() {
 
 #[test]
 fn all_elements_are_needed() {
-    let make: [(fn(Vec<String>) -> Require, &str, Reason); 4] = [
+    let make: [(Make, &str, Reason); 4] = [
         (|roles| Require { roles, ..Require::default() }, "roles", Reason::RoleMissing),
         (|scopes| Require { scopes, ..Require::default() }, "scopes", Reason::ScopeMissing),
         (
@@ -67,7 +70,7 @@ fn all_elements_are_needed() {
 
 #[test]
 fn one_element_is_needed() {
-    let make: [(fn(Vec<String>) -> Require, &str, Reason); 4] = [
+    let make: [(Make, &str, Reason); 4] = [
         (|any_role| Require { any_role, ..Require::default() }, "roles", Reason::RoleMissing),
         (|any_scope| Require { any_scope, ..Require::default() }, "scopes", Reason::ScopeMissing),
         (
@@ -193,7 +196,7 @@ fn names_that_could_not_stand_in_a_challenge_are_problems() {
         ("any_capability", Require { any_capability: names(&bad), ..Require::default() }),
     ] {
         let mut problems = Problems::default();
-        Requirements::default().for_route(&require, &KeyPath::root("require"), &mut problems);
+        drop(Requirements::default().for_route(&require, &KeyPath::root("require"), &mut problems));
         let paths = problems.0.iter().map(|problem| problem.path.to_string()).collect::<Vec<_>>();
         assert_eq!(paths, (0..bad.len()).map(|index| format!("require.{key}[{index}]")).collect::<Vec<_>>());
         assert!(problems.has_errors());

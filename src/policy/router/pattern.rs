@@ -44,12 +44,12 @@ impl Pattern {
     /// # Errors
     ///
     /// Says what is wrong with the pattern.
-    pub fn parse(text: &str, rules: &PathRules) -> Result<Self, Fault> {
+    pub fn parse(text: &str, rules: PathRules) -> Result<Self, Fault> {
         if text.contains(['?', '#']) {
             let hint = "leave out the query: it is forwarded as it is, and never matched";
             return Err(Fault::new("a path has neither query nor fragment", hint));
         }
-        let normal = canonical(text, &rules.for_configuration()).map_err(describe)?;
+        let normal = canonical(text, rules.for_configuration()).map_err(describe)?;
         let text = normal.unwrap_or_else(|| text.to_owned());
         let inner = text.strip_prefix('/').unwrap_or(&text);
         let mut segments = Vec::new();

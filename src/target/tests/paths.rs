@@ -18,13 +18,13 @@ const LENIENT: PathRules = PathRules {
 #[track_caller]
 fn assert_all(rules: PathRules, refusal: Refusal, paths: &[&str]) {
     for path in paths {
-        assert_eq!(canonical(path, &rules), Err(refusal), "{path:?}");
+        assert_eq!(canonical(path, rules), Err(refusal), "{path:?}");
     }
 }
 
 #[track_caller]
 fn assert_form(rules: PathRules, path: &str, form: &str) {
-    let canonical = canonical(path, &rules).unwrap_or_else(|refusal| panic!("{path:?}: {refusal}"));
+    let canonical = canonical(path, rules).unwrap_or_else(|refusal| panic!("{path:?}: {refusal}"));
     assert_eq!(canonical.as_deref().unwrap_or(path), form, "{path:?}");
     assert_eq!(canonical.is_none(), path == form, "{path:?}: only what changes is copied");
 }

@@ -35,7 +35,7 @@ fn hides_a_dot_segment(path: &str) -> bool {
     })
 }
 
-fn assert_canonical(path: &str, rules: &PathRules) {
+fn assert_canonical(path: &str, rules: PathRules) {
     assert!(path.starts_with('/'));
     assert!(!path.contains("//") && !path.contains('\\') && !path.contains(['?', '#']), "{path}");
     assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path}");
@@ -63,24 +63,24 @@ proptest! {
 
     #[test]
     fn the_canonical_form_is_canonical(path in nasty(), rules in rules()) {
-        if let Ok(form) = canonical(&path, &rules) {
+        if let Ok(form) = canonical(&path, rules) {
             let form = form.unwrap_or(path);
-            assert_canonical(&form, &rules);
-            prop_assert_eq!(canonical(&form, &rules), Ok(None), "not idempotent");
-            prop_assert_eq!(canonical(&form, &rules.for_configuration()), Ok(None));
+            assert_canonical(&form, rules);
+            prop_assert_eq!(canonical(&form, rules), Ok(None), "not idempotent");
+            prop_assert_eq!(canonical(&form, rules.for_configuration()), Ok(None));
         }
     }
 
     #[test]
     fn the_canonical_form_means_what_was_sent(path in nasty()) {
-        if let Ok(Some(form)) = canonical(&path, &PathRules::default()) {
+        if let Ok(Some(form)) = canonical(&path, PathRules::default()) {
             prop_assert_eq!(decoded(&path), decoded(&form));
         }
     }
 
     #[test]
     fn folding_changes_the_spelling_only(path in nasty(), rules in rules()) {
-        if let Ok(form) = canonical(&path, &rules) {
+        if let Ok(form) = canonical(&path, rules) {
             let form = form.unwrap_or(path);
             let folded = folded(&form);
             prop_assert_eq!(decoded(&folded), decoded(&form));
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(path in any::<String>(), rules in rules()) {
-        drop((canonical(&path, &rules), folded(&path), normal_host(&path), Prefix::parse(&path, &rules)));
+        drop((canonical(&path, rules), folded(&path), normal_host(&path), Prefix::parse(&path, rules)));
         prop_assert!(super::super::host::without_port(&path).map_or(0, str::len) <= path.len());
     }
 
@@ -107,13 +107,13 @@ proptest! {
         path in nasty(), from in "(/[ab:]{0,2}){1,2}", to in "(/[ab]{0,2}){1,2}", rules in rules(),
     ) {
         let (Ok(uri), Ok(from), Ok(to)) =
-            (path.parse::<http::Uri>(), Prefix::parse(&from, &rules), Prefix::parse(&to, &rules))
+            (path.parse::<http::Uri>(), Prefix::parse(&from, rules), Prefix::parse(&to, rules))
         else {
             return Ok(());
         };
         if let Ok(target) = with_rules(rules, &uri.to_string()) {
             let rewritten = target.rewritten(&from, &to).unwrap();
-            prop_assert_eq!(canonical(rewritten.path(), &rules), Ok(None));
+            prop_assert_eq!(canonical(rewritten.path(), rules), Ok(None));
             prop_assert_eq!(rewritten.query(), target.query());
         }
     }
