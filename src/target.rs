@@ -1,4 +1,5 @@
-//! What a request is aimed at: method, host and path, parsed once. From here on there is no other form of them.
+//! What a request is aimed at: method, host and path, parsed once. From here on there is no other form of
+//! them.
 
 mod host;
 mod path;
@@ -34,16 +35,16 @@ enum Host {
 }
 
 impl Target {
-    /// Parses the head of a request. An extended CONNECT (RFC 8441) is what a GET handshake is in HTTP/1.1: pass it with
-    /// `Method::GET`.
+    /// Parses the head of a request. An extended CONNECT (RFC 8441) is what a GET handshake is in HTTP/1.1:
+    /// pass it with `Method::GET`.
     ///
     /// A fragment never gets here: `http::Uri` cuts it off, so it is neither matched nor forwarded.
     ///
     /// # Errors
     ///
-    /// `method_refused` for CONNECT and TRACE; `head_malformed` when there is not exactly one valid host (RFC 9112 §3.2),
-    /// when `:authority` and `host` differ (RFC 9113 §8.3.1) or a scheme is neither http nor https; `path_refused` when the
-    /// target has userinfo, or a path that could be read in two ways.
+    /// `method_refused` for CONNECT and TRACE; `head_malformed` when there is not exactly one valid host (RFC
+    /// 9112 §3.2), when `:authority` and `host` differ (RFC 9113 §8.3.1) or a scheme is neither http nor
+    /// https; `path_refused` when the target has userinfo, or a path that could be read in two ways.
     pub fn parse(
         rules: PathRules,
         version: Version,
@@ -102,7 +103,8 @@ impl Target {
         &self.path_and_query
     }
 
-    /// Path and query with `from` replaced by `to`; as they are when the path does not begin with the segments of `from`.
+    /// Path and query with `from` replaced by `to`; as they are when the path does not begin with the
+    /// segments of `from`.
     ///
     /// # Errors
     ///
@@ -135,7 +137,8 @@ impl Prefix {
         Ok(Self(path.strip_suffix('/').unwrap_or(&path).into()))
     }
 
-    /// What follows this in a canonical path: nothing, or a slash and more; `None` when the path does not begin with it.
+    /// What follows this in a canonical path: nothing, or a slash and more; `None` when the path does not
+    /// begin with it.
     #[must_use]
     pub fn stripped<'p>(&self, path: &'p str) -> Option<&'p str> {
         path::after_prefix(path, &self.0)

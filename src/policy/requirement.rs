@@ -118,11 +118,13 @@ impl Requirements {
         self.all.is_empty() && self.any.is_empty()
     }
 
-    /// Checks an identity: roles, scopes, permissions, capabilities, and at last the `any_*` in the same order.
+    /// Checks an identity: roles, scopes, permissions, capabilities, and at last the `any_*` in the same
+    /// order.
     ///
     /// # Errors
     ///
-    /// `role_missing`, `scope_missing`, `permission_missing` or `capability_missing`, naming what lacks; RFC 6750 §3.1.
+    /// `role_missing`, `scope_missing`, `permission_missing` or `capability_missing`, naming what lacks; RFC
+    /// 6750 §3.1.
     pub fn check(&self, identity: &Identity) -> Result<(), Denial> {
         for Elements { kind, names } in &self.all {
             let held = set(identity, *kind);
@@ -198,7 +200,8 @@ fn elements(written: &[String], at: &KeyPath, problems: &mut Problems) -> Vec<Bo
     names
 }
 
-/// A scope token's characters (RFC 6749 §3.3) without comma and single quote: safe in `scope="…"` and in joined headers.
+/// A scope token's characters (RFC 6749 §3.3) without comma and single quote: safe in `scope="…"` and in
+/// joined headers.
 const fn is_token_character(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b',')
 }

@@ -1,8 +1,9 @@
 //! Which rule holds for a request: host first, then the most specific path that also fits the method.
 //!
-//! Segments compare left to right: literal beats `{name}` beats `**`, and a dead end backtracks. A path that fits but not
-//! by method falls through to the next less specific one. The cost of a lookup does not grow with the number of rules, and
-//! nothing is allocated, but for a path that spells a reserved character as an escape.
+//! Segments compare left to right: literal beats `{name}` beats `**`, and a dead end backtracks. A path that
+//! fits but not by method falls through to the next less specific one. The cost of a lookup does not grow
+//! with the number of rules, and nothing is allocated, but for a path that spells a reserved character as an
+//! escape.
 
 mod analysis;
 mod conditions;
@@ -74,8 +75,8 @@ impl<T> Router<T> {
     ///
     /// # Errors
     ///
-    /// Every pair of rules that some request could not tell apart: same host or none, same path but for the names of
-    /// parameters and a trailing slash, and a method in common or none named.
+    /// Every pair of rules that some request could not tell apart: same host or none, same path but for the
+    /// names of parameters and a trailing slash, and a method in common or none named.
     pub fn new(rules: Vec<Rule<T>>) -> Result<Self, Vec<Conflict>> {
         let mut router = Self { rules: Vec::new(), by_host: HashMap::default(), any_host: Node::default() };
         let mut conflicts: Vec<Conflict> = Vec::new();
@@ -101,7 +102,8 @@ impl<T> Router<T> {
         if conflicts.is_empty() { Ok(router) } else { Err(conflicts) }
     }
 
-    /// The rule for a request, by what [`Target`](crate::target::Target) says of it; `None` = what the policy says holds.
+    /// The rule for a request, by what [`Target`](crate::target::Target) says of it; `None` = what the policy
+    /// says holds.
     #[must_use]
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Option<Match<'_, T>> {
         let path = folded(path);
@@ -119,10 +121,12 @@ impl<T> Router<T> {
         &self.rules
     }
 
-    /// What a method that the rule does not name may fall through to, the most specific first; empty when the rule is for
-    /// any method. Rules for other methods of the very same path do not count: they were written next to this one.
+    /// What a method that the rule does not name may fall through to, the most specific first; empty when the
+    /// rule is for any method. Rules for other methods of the very same path do not count: they were written
+    /// next to this one.
     ///
-    /// This errs on the side of naming too many: a rule that only some of the paths fall through to is named as well.
+    /// This errs on the side of naming too many: a rule that only some of the paths fall through to is named
+    /// as well.
     #[must_use]
     pub fn falls_through(&self, index: usize) -> Vec<Landing> {
         let Some((rule, methods)) =
@@ -152,7 +156,8 @@ impl<T> Router<T> {
         landings
     }
 
-    /// The rules that no request can ever reach, because more specific ones take every path and method of theirs.
+    /// The rules that no request can ever reach, because more specific ones take every path and method of
+    /// theirs.
     #[must_use]
     pub fn unreachable(&self) -> Vec<usize> {
         let hidden =

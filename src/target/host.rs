@@ -33,10 +33,11 @@ pub(super) fn without_port(authority: &str) -> Result<&str, HostFault> {
     if digits.is_empty() || is_number { Ok(host) } else { Err(HostFault::Port) }
 }
 
-/// The form in which hosts are compared: lower-case, without trailing dot; an IPv6 address in brackets as RFC 5952 writes it.
+/// The form in which hosts are compared: lower-case, without trailing dot; an IPv6 address in brackets as RFC
+/// 5952 writes it.
 ///
-/// Names are letters, digits, `-`, `_` and dots: what RFC 3986 allows beyond that is in no DNS name, and means something to
-/// whoever reads `Forwarded` or a list of hosts.
+/// Names are letters, digits, `-`, `_` and dots: what RFC 3986 allows beyond that is in no DNS name, and
+/// means something to whoever reads `Forwarded` or a list of hosts.
 ///
 /// # Errors
 ///

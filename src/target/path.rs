@@ -1,7 +1,8 @@
 //! The one form of a path: what is matched is what is forwarded.
 //!
-//! Two programs that read one path differently are the oldest way around a proxy (CVE-2021-41773, CVE-2022-31474 and many
-//! more): whatever has two readings is refused here, or brought into one form, before any rule sees it.
+//! Two programs that read one path differently are the oldest way around a proxy (CVE-2021-41773,
+//! CVE-2022-31474 and many more): whatever has two readings is refused here, or brought into one form, before
+//! any rule sees it.
 
 use std::borrow::Cow;
 
@@ -67,9 +68,9 @@ pub enum Refusal {
 
 /// The canonical form of a path (RFC 3986 §6.2.2); `None` when it has that form already.
 ///
-/// Percent-encoded unreserved characters are decoded and other escapes upper-cased, once: what an escape yields is never
-/// part of another escape, so `%252e` stays. Raw characters outside RFC 3986 that clients do send (`"[]^{|}`) stay as well:
-/// [`folded`] makes both of their spellings meet the same rule.
+/// Percent-encoded unreserved characters are decoded and other escapes upper-cased, once: what an escape
+/// yields is never part of another escape, so `%252e` stays. Raw characters outside RFC 3986 that clients do
+/// send (`"[]^{|}`) stay as well: [`folded`] makes both of their spellings meet the same rule.
 ///
 /// # Errors
 ///
@@ -105,8 +106,9 @@ const fn class(byte: u8) -> Class {
     }
 }
 
-/// What the part of a segment that was read so far looks like. Parts end at a slash, and at what some services take for
-/// the end of a name: a parameter (`..;x`, as Tomcat reads it) or an encoded slash (`..%2F`).
+/// What the part of a segment that was read so far looks like. Parts end at a slash, and at what some
+/// services take for the end of a name: a parameter (`..;x`, as Tomcat reads it) or an encoded slash
+/// (`..%2F`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Empty,
@@ -247,7 +249,8 @@ fn unescaped(mut rest: &[u8]) -> String {
     out
 }
 
-/// Merges slashes and resolves dot segments (RFC 3986 §5.2.4), in this order, of an inspected and unescaped path.
+/// Merges slashes and resolves dot segments (RFC 3986 §5.2.4), in this order, of an inspected and unescaped
+/// path.
 fn resolved(path: &str) -> Result<String, Refusal> {
     let mut kept = Vec::new();
     let mut directory = false;
@@ -280,13 +283,16 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// A canonical path as rules are compared with it: every escape of a character that could have stood there raw is decoded.
+/// A canonical path as rules are compared with it: every escape of a character that could have stood there
+/// raw is decoded.
 ///
-/// RFC 3986 tells `/jobs:purge` from `/jobs%3Apurge`, services that decode before they route do not: were they two for the
-/// rules, the second would be a way around the rule for the first. It is never forwarded, and `%25`, `%2F` and `%5C` stay.
+/// RFC 3986 tells `/jobs:purge` from `/jobs%3Apurge`, services that decode before they route do not: were
+/// they two for the rules, the second would be a way around the rule for the first. It is never forwarded,
+/// and `%25`, `%2F` and `%5C` stay.
 #[must_use]
 pub fn folded(path: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'%', path.as_bytes()).is_none() {
+    let has_escape = memchr::memchr(b'%', path.as_bytes()).is_some();
+    if !has_escape || Folded(path.as_bytes()).count() == path.len() {
         return Cow::Borrowed(path);
     }
     let mut bytes = Vec::with_capacity(path.len());
@@ -294,7 +300,8 @@ pub fn folded(path: &str) -> Cow<'_, str> {
     String::from_utf8(bytes).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
-/// What follows `prefix` in `path`, as [`folded`] compares them; both canonical, the prefix without trailing slash.
+/// What follows `prefix` in `path`, as [`folded`] compares them; both canonical, the prefix without trailing
+/// slash.
 #[must_use]
 pub(super) fn after_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     let mut bytes = Folded(path.as_bytes());

@@ -183,6 +183,21 @@ fn a_route_adds_to_the_policy_or_starts_afresh() {
 }
 
 #[test]
+fn what_a_route_adds_is_checked_in_the_same_order() {
+    let policy = compiled(&Require {
+        capabilities: names(&["a"]),
+        any_capability: names(&["b"]),
+        ..Require::default()
+    });
+    let route = Require { scopes: names(&["c"]), any_role: names(&["d"]), ..Require::default() };
+    let mut problems = Problems::default();
+    let added = policy.for_route(&route, &KeyPath::root("require"), &mut problems);
+    let reason = |sets| added.check(&identity(sets)).err().map(|denial| denial.reason());
+    assert_eq!(reason(&[]), Some(Reason::ScopeMissing));
+    assert_eq!(reason(&[("scopes", &["c"]), ("capabilities", &["a"])]), Some(Reason::RoleMissing));
+}
+
+#[test]
 fn names_that_could_not_stand_in_a_challenge_are_problems() {
     let bad = ["", "a b", "a,b", "a\"b", "a'b", "a\\b", "é", "a\tb", "a\r\nb", "\u{7f}"];
     for (key, require) in [

@@ -1,4 +1,5 @@
-//! What a configuration means without being asked for: where methods fall through to, and rules that never match.
+//! What a configuration means without being asked for: where methods fall through to, and rules that never
+//! match.
 
 use super::pattern::{Pattern, Segment};
 use super::trie::{Leaf, Node};
@@ -44,7 +45,8 @@ impl<'m> Fall<'m> {
             return;
         }
         for (method, rule) in &overlap.leaf.methods {
-            // A rule for another method of the very same path was written next to this one: nothing falls there.
+            // A rule for another method of the very same path was written next to this one: nothing falls
+            // there.
             if !overlap.same && !self.has(method) && !self.rules.contains(rule) {
                 self.rules.push(*rule);
             }
@@ -132,8 +134,9 @@ fn literals(node: &Node) -> impl Iterator<Item = &Node> {
     literals.into_iter().map(|(_, next)| next)
 }
 
-/// Whether more specific rules take every request of a method from a pattern that ends with `**` at this node. A pattern
-/// without cannot be hidden: there are always more segments than literals, and equal patterns are conflicts.
+/// Whether more specific rules take every request of a method from a pattern that ends with `**` at this
+/// node. A pattern without cannot be hidden: there are always more segments than literals, and equal patterns
+/// are conflicts.
 pub(super) fn is_hidden(node: &Node, method: Option<&Method>) -> bool {
     node.here.takes(method) && node.parameter.as_deref().is_some_and(|next| takes_all(next, method))
 }

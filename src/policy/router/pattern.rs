@@ -87,7 +87,8 @@ impl Pattern {
         })
     }
 
-    /// The segment of a canonical path that this pattern matched where the parameter `name` stands; still percent-encoded.
+    /// The segment of a canonical path that this pattern matched where the parameter `name` stands; still
+    /// percent-encoded.
     #[must_use]
     pub fn parameter<'p>(&self, name: &str, path: &'p str) -> Option<&'p str> {
         let stands_here =

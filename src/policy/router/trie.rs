@@ -46,9 +46,9 @@ impl Node {
 
     /// The rule for the rest of a path: its segments without outer slashes; `None` = nothing is left.
     ///
-    /// Recursion is as deep as the tree, however long the path. No node is visited twice, because only one way leads to
-    /// each: so at worst as many are visited as patterns make, and more than one a segment only where the tree has both
-    /// that literal and a parameter. A client cannot add to either.
+    /// Recursion is as deep as the tree, however long the path. No node is visited twice, because only one
+    /// way leads to each: so at worst as many are visited as patterns make, and more than one a segment only
+    /// where the tree has both that literal and a parameter. A client cannot add to either.
     pub(super) fn find(&self, rest: Option<&str>, method: &Method) -> Option<usize> {
         let Some(rest) = rest else { return self.here.find(method).or_else(|| self.below.find(method)) };
         let (segment, rest) =
