@@ -1,8 +1,8 @@
 //! The one form of a path: what is matched is what is forwarded.
 //!
-//! Two programs that read one path differently are the oldest way around a proxy (CVE-2021-41773,
-//! CVE-2022-31474 and many more): whatever has two readings is refused here, or brought into one form, before
-//! any rule sees it.
+//! Two programs that read one path differently are the oldest way around a proxy (Envoy's CVE-2021-29492 was
+//! an encoded slash, CVE-2021-32779 a fragment): whatever has two readings is refused here, or brought into one
+//! form, before any rule sees it.
 
 use std::borrow::Cow;
 
