@@ -1,6 +1,7 @@
 //! `[server]` and `[admin]`: where requests come in, and within which bounds.
 
 use super::units::{OneOrMany, Period, Size};
+use crate::target::PathRules;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -213,6 +214,17 @@ pub enum Keep {
     Refuse,
     /// Kept as it is, as part of the segment.
     Keep,
+}
+
+impl From<Paths> for PathRules {
+    fn from(paths: Paths) -> Self {
+        Self {
+            resolve_dot_segments: paths.dot_segments == DotSegments::Resolve,
+            merge_slashes: paths.slashes == Slashes::Merge,
+            keep_encoded_slash: paths.encoded_slash == Keep::Keep,
+            keep_semicolon: paths.semicolon == Keep::Keep,
+        }
+    }
 }
 
 /// The listener for probes and metrics; nothing of it can be reached through `[server]`.
