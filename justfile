@@ -22,7 +22,7 @@ test *arguments:
 
 # The documentation: rustdoc without warnings, links, and the TOML that readers copy.
 docs:
-    .ci/run docs links versions snippets
+    .ci/run docs links names versions snippets
 
 # Dockerfile, compose and Kubernetes files.
 deploy:
