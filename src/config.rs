@@ -5,9 +5,11 @@
 
 pub mod authenticator;
 pub mod identity;
+pub mod load;
 pub mod log;
 pub mod policy;
 pub mod problem;
+pub mod schema;
 pub mod server;
 pub mod units;
 pub mod upstream;
