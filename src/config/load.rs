@@ -23,11 +23,11 @@ impl Document {
     /// The report of `problems`.
     #[must_use]
     pub fn render(&self, problems: &Problems) -> String {
-        problems.0.iter().fold(String::new(), |mut report, problem| {
+        let line = |problem: &super::problem::Problem| {
             let word = if problem.severity == Severity::Error { "error" } else { "warning" };
-            report.push_str(&format!("{}: {word}: {}: {}\n", self.0, problem.path, problem.message));
-            report
-        })
+            format!("{}: {word}: {}: {}\n", self.0, problem.path, problem.message)
+        };
+        problems.0.iter().map(line).collect()
     }
 }
 
