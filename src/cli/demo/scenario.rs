@@ -130,7 +130,7 @@ impl Scenario {
     }
 
     fn refused(self, error: &str) -> Self {
-        self.fact(Fact::Challenge(Some(error.to_owned()))).fact(Fact::Untouched)
+        self.fact(Fact::Challenge(Some(error.to_owned()))).fact(Fact::Reached(false))
     }
 
     /// What it shows.
@@ -244,17 +244,17 @@ fn entitled(tokens: &Tokens) -> Vec<Scenario> {
     let lacking =
         |title, path| Scenario::get(title, path, 403).token(&tokens.customer).refused("insufficient_scope");
     vec![
-        lacking("A capability lacks", "/reports/2026"),
-        Scenario::get("... and is there", "/reports/2026", 200)
+        lacking("A capability that the customer lacks", "/reports/2026"),
+        Scenario::get("... and somebody who has it", "/reports/2026", 200)
             .token(&tokens.admin)
             .sees("x-customer-id", "c-7"),
-        lacking("A role lacks", "/admin/users"),
-        Scenario::get("... and is there", "/admin/users", 200)
+        lacking("A role that the customer lacks", "/admin/users"),
+        Scenario::get("... and somebody who has it", "/admin/users", 200)
             .token(&tokens.admin)
             .sees("x-user-roles", "admin"),
         Scenario::get("A path that climbs out of the public route", "/public/%2e%2e/admin/users", 400)
             .manner(Manner::RawPath)
-            .fact(Fact::Untouched),
+            .fact(Fact::Reached(false)),
     ]
 }
 

@@ -21,8 +21,8 @@ pub(super) enum Fact {
     Sees(&'static str, Option<String>),
     /// The body of the request as the service saw it.
     SeesBody(String),
-    /// The service answered nothing: it saw no request.
-    Untouched,
+    /// Whether the service saw the request at all.
+    Reached(bool),
     /// That many server-sent events, and whether they came as they were sent.
     Events { count: usize, live: bool },
     /// The messages of a WebSocket.
@@ -47,14 +47,13 @@ impl Fact {
                         request.pointer("/headers").and_then(|all| all.get(name)).and_then(Value::as_str);
                     Self::Sees(name, value.map(str::to_owned))
                 }
-                None => Self::Untouched,
+                None => Self::Reached(false),
             },
             Self::SeesBody(_) => match seen(&body()).and_then(|request| request.get("body").cloned()) {
                 Some(body) => Self::SeesBody(body.as_str().unwrap_or_default().to_owned()),
-                None => Self::Untouched,
+                None => Self::Reached(false),
             },
-            Self::Untouched if seen(&body()).is_none() => Self::Untouched,
-            Self::Untouched => Self::Mentions("headers", true),
+            Self::Reached(_) => Self::Reached(seen(&body()).is_some()),
             Self::Events { .. } => events(&body(), pieces),
             Self::Messages(_) => Self::Messages(pieces.iter().map(|(_, piece)| piece.clone()).collect()),
             Self::Mentions(word, _) => Self::Mentions(word, body().contains(word)),
@@ -100,7 +99,8 @@ impl fmt::Display for Fact {
             Self::Sees(name, Some(value)) => write!(formatter, "service sees {name}: {value}"),
             Self::Sees(name, None) => write!(formatter, "service sees no {name}"),
             Self::SeesBody(body) => write!(formatter, "service sees body {body}"),
-            Self::Untouched => formatter.write_str("service sees nothing"),
+            Self::Reached(true) => formatter.write_str("service sees the request"),
+            Self::Reached(false) => formatter.write_str("service sees nothing"),
             Self::Events { count, live: true } => write!(formatter, "{count} events, one by one"),
             Self::Events { count, live: false } => write!(formatter, "{count} events, all at once"),
             Self::Messages(texts) => write!(formatter, "messages \"{}\"", texts.join("\", \"")),
@@ -128,13 +128,16 @@ mod tests {
         assert_eq!(fact.observed(&response(200, &[(0, r#"{"headers": {}}"#)])), Fact::Sees("x-a", None));
         // A refusal proves nothing about headers: absence must not be read into it.
         let absent = Fact::Sees("x-a", None);
-        assert_eq!(absent.observed(&response(401, &[(0, r#"{"detail": ""}"#)])), Fact::Untouched);
+        assert_eq!(absent.observed(&response(401, &[(0, r#"{"detail": ""}"#)])), Fact::Reached(false));
     }
 
     #[test]
     fn untouched_means_that_the_service_saw_no_request() {
-        assert_eq!(Fact::Untouched.observed(&response(403, &[(0, "{}")])), Fact::Untouched);
-        assert_ne!(Fact::Untouched.observed(&response(403, &[(0, r#"{"headers": {}}"#)])), Fact::Untouched);
+        assert_eq!(Fact::Reached(false).observed(&response(403, &[(0, "{}")])), Fact::Reached(false));
+        assert_ne!(
+            Fact::Reached(false).observed(&response(403, &[(0, r#"{"headers": {}}"#)])),
+            Fact::Reached(false)
+        );
     }
 
     #[test]
