@@ -3,9 +3,11 @@
 pub mod admin;
 pub mod app;
 pub mod authn;
+pub mod cli;
 pub mod clock;
 pub mod compile;
 pub mod config;
+pub mod console;
 pub mod denial;
 pub mod gateway;
 pub mod generation;
