@@ -47,7 +47,9 @@ impl Admin {
         }
         if self.ready_requires_keys {
             let waiting = self.stores.iter().filter(|store| !store.has_had_keys());
-            why.extend(waiting.map(|store| format!("authenticator {} has no keys yet", store.settings().name)));
+            why.extend(
+                waiting.map(|store| format!("authenticator {} has no keys yet", store.settings().name)),
+            );
         }
         why
     }

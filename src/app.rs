@@ -45,7 +45,6 @@ const SESSIONS: (u32, u64) = (100_000, 24 << 20);
 const STRAGGLERS: Duration = Duration::from_secs(4);
 
 /// A gate, compiled but not yet listening.
-#[derive(Debug)]
 pub struct App {
     config: Config,
     compiled: Compiled,
@@ -129,7 +128,8 @@ impl App {
     pub fn run(self, listeners: Listeners, shutdown: Shutdown) -> Exit {
         let sink = Sink::stdout();
         events::install(self.config.log, &sink);
-        let control = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+        let control =
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
         let exit = match control {
             Ok(control) => control.block_on(self.control(listeners, shutdown, &sink)),
             Err(error) => {
@@ -187,7 +187,12 @@ impl App {
 }
 
 /// Waits for the word, then lets everything end in order.
-async fn drain(workers: &mut Workers, probes: &Admin, shutdown: Shutdown, (delay, grace): (Duration, Duration)) -> Exit {
+async fn drain(
+    workers: &mut Workers,
+    probes: &Admin,
+    shutdown: Shutdown,
+    (delay, grace): (Duration, Duration),
+) -> Exit {
     let mut word = shutdown.listen();
     let early = tokio::select! {
         stage = word.next() => Some(stage),
@@ -345,7 +350,11 @@ fn server_tls(config: &Config, problems: &mut Problems) -> Option<Arc<ArcSwap<Se
         Ok(config) => Some(Arc::new(ArcSwap::from_pointee(config))),
         Err(error) => {
             let at = KeyPath::root("server").key("tls");
-            problems.error(at, error.to_string(), "name PEM files that this process may read and that belong together");
+            problems.error(
+                at,
+                error.to_string(),
+                "name PEM files that this process may read and that belong together",
+            );
             None
         }
     }
@@ -370,7 +379,11 @@ fn check_addresses(config: &Config, problems: &mut Problems) {
     }
     let admin = &config.admin.listen;
     if !well_formed(admin) {
-        problems.error(KeyPath::root("admin").key("listen"), format!("{admin:?} is not an address to listen on"), HINT);
+        problems.error(
+            KeyPath::root("admin").key("listen"),
+            format!("{admin:?} is not an address to listen on"),
+            HINT,
+        );
     }
 }
 

@@ -31,7 +31,6 @@ impl fmt::Debug for World {
 }
 
 /// A generation and what must run beside it.
-#[derive(Debug)]
 pub struct Compiled {
     /// What requests are judged by.
     pub generation: Generation,
@@ -53,9 +52,13 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let identity_headers = identity::headers(&config.identity, &config.authenticators, problems);
     let hygiene = identity::hygiene(&config.identity, &identity_headers, &config.authenticators, problems);
     let response_headers = responses::headers(&config.response_headers, problems);
-    let routes = routes::compile(config, &paths, problems);
+    let routes = routes::compile(config, paths, problems);
     if config.server.listen.is_empty() {
-        problems.error(KeyPath::root("server").key("listen"), "no address", "write at least one, such as \"0.0.0.0:8080\"");
+        problems.error(
+            KeyPath::root("server").key("listen"),
+            "no address",
+            "write at least one, such as \"0.0.0.0:8080\"",
+        );
     }
     if problems.has_errors() {
         return None;

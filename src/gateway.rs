@@ -5,11 +5,11 @@
 
 use crate::authn::cache::Bounds;
 use crate::authn::credential::{Carrier, Places};
-use crate::clock::{Clock as _, UnixTime};
+use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
 use crate::generation::{Candidate, Generation, Lookup};
-use crate::headers::{CleanHead, Cleaning};
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
+use crate::headers::{CleanHead, Cleaning};
 use crate::peer::Peer;
 use crate::policy::{Asking, Permit, Route};
 use crate::proxy::body::{RequestBody, ResponseBody};
@@ -166,7 +166,12 @@ impl Local {
         self.forward.pools().iter().for_each(|pool| pool.purge());
     }
 
-    async fn serve(&self, via: &Via, request: Request<Incoming>, record: &mut Record) -> Result<Served, Denial> {
+    async fn serve(
+        &self,
+        via: &Via,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Served, Denial> {
         let (head, body) = request.into_parts();
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
@@ -197,7 +202,8 @@ impl Local {
         if head.headers.len() > self.generation.headers {
             return Err(Denial::new(Reason::HeadTooLarge));
         }
-        let target = Target::parse(&self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
+        let target =
+            Target::parse(self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
         record.target(target.host(), target.path());
         Ok(target)
     }
@@ -217,7 +223,8 @@ impl Local {
         record: &mut Record,
     ) -> Result<Option<Rc<Session>>, Denial> {
         let Some(candidate) = candidate else { return Ok(None) };
-        let judged = self.sessions.authenticate(&candidate.authenticators, candidate.token(), record.at()).await;
+        let judged =
+            self.sessions.authenticate(&candidate.authenticators, candidate.token(), record.at()).await;
         let authenticator = match &judged {
             Ok(session) => session.authenticator,
             Err((authenticator, _)) => *authenticator,
@@ -236,13 +243,7 @@ impl Local {
     }
 
     /// Takes the credential out where it must not go on, strips what a client may not say, sets what we say.
-    fn rewrite(
-        &self,
-        via: &Via,
-        head: Parts,
-        told: Told<'_>,
-        record: &Record,
-    ) -> Result<CleanHead, Denial> {
+    fn rewrite(&self, via: &Via, head: Parts, told: Told<'_>, record: &Record) -> Result<CleanHead, Denial> {
         let Parts { method, mut headers, .. } = head;
         let mut path = told.path;
         for authenticator in &self.generation.authenticators {

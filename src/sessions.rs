@@ -2,13 +2,13 @@
 //!
 //! Facts are kept here, verdicts never: what a session may do is judged anew for every request.
 
-use crate::authn::{Authenticator, Kind};
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwks::KeySet;
 use crate::authn::jwt::{Jwt, Refusal, Verified};
-use crate::authn::keys::KeyStore;
 use crate::authn::key::Key;
+use crate::authn::keys::KeyStore;
 use crate::authn::token::Jws;
+use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
 use crate::headers::trusted::{IdentityHeaders, Prepared};
@@ -120,7 +120,8 @@ impl Sessions {
         let first = candidates.first().copied().unwrap_or_default();
         let parsed = Jws::parse(token).map_err(|error| (first, Refusal::from(error).denial()));
         let parsed = parsed.inspect_err(|(place, _)| self.failed(*place))?;
-        let (place, entry) = self.chosen(candidates, &parsed).inspect_err(|(place, _)| self.failed(*place))?;
+        let (place, entry) =
+            self.chosen(candidates, &parsed).inspect_err(|(place, _)| self.failed(*place))?;
         match self.verify(place, entry, (token, parsed), now).await {
             Ok(session) => {
                 entry.tally.success.increment();
@@ -144,7 +145,11 @@ impl Sessions {
     }
 
     /// The candidate that the token itself names by its issuer and audience; nothing of it is believed yet.
-    fn chosen(&self, candidates: &[usize], token: &Jws<'_>) -> Result<(usize, &Entry), (usize, Denial)> {
+    fn chosen<'a>(
+        &'a self,
+        candidates: &'a [usize],
+        token: &Jws<'_>,
+    ) -> Result<(usize, &'a Entry), (usize, Denial)> {
         let first = candidates.first().copied().unwrap_or_default();
         let issuer = token.claims().issuer();
         let audience = token.claims().audience().unwrap_or_default();
@@ -160,7 +165,9 @@ impl Sessions {
             }
             (_, None) => None,
         }
-        .ok_or_else(|| (first, Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer")))
+        .ok_or_else(|| {
+            (first, Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer"))
+        })
     }
 
     async fn verify(
@@ -181,7 +188,7 @@ impl Sessions {
         };
         let verified = match jwt.verify(&token, &current, now) {
             Err(Refusal::KeyUnknown) => {
-                keys.ask(token.header().kid.as_deref()).await.map_err(|_| unavailable())?;
+                keys.ask(token.header().key_id.as_deref()).await.map_err(|_| unavailable())?;
                 current = keys.current(now).ok_or_else(unavailable)?;
                 jwt.verify(&token, &current, now)
             }

@@ -121,7 +121,8 @@ pub struct Plan {
 /// # Errors
 /// The runtime or a socket cannot be set up.
 pub fn run(plan: Plan) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
     runtime.block_on(Worker::start(plan))
 }
 
@@ -248,10 +249,13 @@ impl Worker {
     /// Serves a connection here, or hands it to a worker that has fewer.
     fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
         tune(&stream);
-        let least = self.colleagues.iter().min_by_key(|colleague| colleague.connections.load(Ordering::Relaxed));
+        let least =
+            self.colleagues.iter().min_by_key(|colleague| colleague.connections.load(Ordering::Relaxed));
         let own = self.load().load(Ordering::Relaxed);
         match least {
-            Some(other) if other.connections.load(Ordering::Relaxed).saturating_add(1) < own.saturating_add(1) => {
+            Some(other)
+                if other.connections.load(Ordering::Relaxed).saturating_add(1) < own.saturating_add(1) =>
+            {
                 let Ok(socket) = stream.into_std() else { return };
                 other.connections.fetch_add(1, Ordering::Relaxed);
                 let handed = Handed { socket: socket.into(), address, place };
@@ -293,8 +297,8 @@ impl Worker {
     }
 
     fn load(&self) -> &AtomicUsize {
-        const NOBODY: &AtomicUsize = &AtomicUsize::new(0);
-        self.colleagues.get(self.index).map_or(NOBODY, |own| &own.connections)
+        static NOBODY: AtomicUsize = AtomicUsize::new(0);
+        self.colleagues.get(self.index).map_or(&NOBODY, |own| &own.connections)
     }
 }
 

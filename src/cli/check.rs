@@ -10,8 +10,8 @@ pub(super) fn check(file: &Path, console: &mut Console<'_>) -> Result<App, Statu
     let loaded = load(file, |name| std::env::var(name).ok()).map_err(|error| {
         console.complain(error.to_string().trim_end());
         match error {
-            LoadError::Missing(_) => Status::Missing,
-            LoadError::Invalid(_) => Status::Configuration,
+            LoadError::Unreadable { .. } => Status::Missing,
+            LoadError::Invalid { .. } => Status::Configuration,
         }
     })?;
     let (app, problems) = App::build(&loaded);

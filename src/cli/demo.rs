@@ -9,10 +9,11 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use crate::app::{App, Exit, Listeners, Shutdown};
+use crate::app::{App, Exit, Listeners};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::load::parse;
 use crate::console::{Console, Status};
+use crate::shutdown::Shutdown;
 use http::Request;
 use hyper::body::Incoming;
 use issuer::{Issuer, IssuerError, Signature};
@@ -135,7 +136,7 @@ impl Demo {
         self.stage.clear();
         console.say(match exit {
             Exit::Drained => "\nEverything has been drained.",
-            Exit::GraceExpired => "\nWhat was still in flight has been cut off.",
+            Exit::GraceExpired | Exit::Interrupted => "\nWhat was still in flight has been cut off.",
         });
         Status::Well
     }

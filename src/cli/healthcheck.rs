@@ -47,8 +47,8 @@ pub(super) fn healthcheck(file: &Path, console: &mut Console<'_>) -> Status {
 fn ready(file: &Path) -> Result<(), NotReady> {
     let name = || file.display().to_string();
     let loaded = load(file, |name| std::env::var(name).ok()).map_err(|error| match error {
-        LoadError::Missing(_) => NotReady::Missing(name()),
-        LoadError::Invalid(_) => NotReady::Invalid(name()),
+        LoadError::Unreadable { .. } => NotReady::Missing(name()),
+        LoadError::Invalid { .. } => NotReady::Invalid(name()),
     })?;
     let address = reachable(&loaded.config.admin.listen);
     let unreachable = |source| NotReady::Unreachable { address: address.clone(), source };

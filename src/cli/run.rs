@@ -1,7 +1,8 @@
 //! `sidegate run`: serve until a signal ends it.
 
-use crate::app::{App, Exit, Shutdown};
+use crate::app::{App, Exit};
 use crate::console::{Console, Status};
+use crate::shutdown::Shutdown;
 
 /// Serves on this thread until a signal has ended it.
 pub(super) fn run(app: App, console: &mut Console<'_>) -> Status {
@@ -15,5 +16,6 @@ pub(super) fn run(app: App, console: &mut Console<'_>) -> Status {
     match app.run(listeners, Shutdown::on_signals()) {
         // What outlives the grace period is cut off because the configuration says so; that is no failure.
         Exit::Drained | Exit::GraceExpired => Status::Well,
+        Exit::Interrupted => Status::Failed,
     }
 }

@@ -57,12 +57,22 @@ pub(super) fn compile(
     Some(compiled)
 }
 
-fn draft(name: &str, written: &WrittenJwt, at: &KeyPath, world: &World, problems: &mut Problems) -> Option<Draft> {
+fn draft(
+    name: &str,
+    written: &WrittenJwt,
+    at: &KeyPath,
+    world: &World,
+    problems: &mut Problems,
+) -> Option<Draft> {
     let jwt = Jwt::new(name, written, at).map_err(|found| problems.0.extend(found.0)).ok();
     let places = Places::new(&written.credentials)
         .map_err(|errors| {
             for (place, why) in errors {
-                problems.error(at.key("credentials").index(place), why, "see docs/configuration.md for the places that can be named");
+                problems.error(
+                    at.key("credentials").index(place),
+                    why,
+                    "see docs/configuration.md for the places that can be named",
+                );
             }
         })
         .ok();
@@ -92,7 +102,10 @@ fn draft(name: &str, written: &WrittenJwt, at: &KeyPath, world: &World, problems
 fn source_problem(error: &SourceError, written: &WrittenJwt, at: &KeyPath, problems: &mut Problems) {
     let (path, hint) = match error {
         SourceError::Several(_) => (at.clone(), "keep exactly one of them"),
-        SourceError::None => (at.clone(), "name an issuer for OIDC discovery, or one of jwks_url, jwks_file, public_key_file, secret_env, secret_file"),
+        SourceError::None => (
+            at.clone(),
+            "name an issuer for OIDC discovery, or one of jwks_url, jwks_file, public_key_file, secret_env, secret_file",
+        ),
         SourceError::Unset(_) => (at.key(source_key(written).0), "set it before sidegate starts"),
     };
     problems.error(path, error.to_string(), hint);
@@ -117,13 +130,17 @@ fn source_key(written: &WrittenJwt) -> (&'static str, &'static str) {
 
 /// Two authenticators must not vouch for the same token.
 fn refuse_ambiguous(written: &IndexMap<String, Written>, at: &KeyPath, problems: &mut Problems) {
-    let list: Vec<(&String, &WrittenJwt)> = written.iter().map(|(name, Written::Jwt(jwt))| (name, &**jwt)).collect();
+    let list: Vec<(&String, &WrittenJwt)> =
+        written.iter().map(|(name, Written::Jwt(jwt))| (name, &**jwt)).collect();
     for (index, (name, jwt)) in list.iter().enumerate() {
         for (earlier, other) in list.iter().take(index) {
             let issuer = jwt.issuer.iter().find(|issuer| other.issuer.iter().any(|theirs| theirs == *issuer));
             let disjoint = !jwt.audience.is_empty()
                 && !other.audience.is_empty()
-                && !jwt.audience.iter().any(|audience| other.audience.iter().any(|theirs| theirs == audience));
+                && !jwt
+                    .audience
+                    .iter()
+                    .any(|audience| other.audience.iter().any(|theirs| theirs == audience));
             if let (Some(issuer), false) = (issuer, disjoint) {
                 problems.error(
                     at.key(name).key("issuer"),
@@ -143,6 +160,8 @@ fn client(drafts: &[Draft], at: &KeyPath, problems: &mut Problems) -> Option<Arc
     } else {
         ReqwestClient::trusting(RootCertStore::empty())
     };
-    let client = client.map_err(|error| problems.error(at.clone(), error.to_string(), "this should not happen; please report it"));
+    let client = client.map_err(|error| {
+        problems.error(at.clone(), error.to_string(), "this should not happen; please report it")
+    });
     Some(Arc::new(client.ok()?))
 }

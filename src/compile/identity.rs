@@ -13,9 +13,25 @@ use std::collections::BTreeMap;
 
 /// Fields that frame or route a message, or that sidegate sets itself: no identity header may have such a name.
 const RESERVED: [&str; 19] = [
-    "authorization", "connection", "content-length", "content-type", "cookie", "expect", "forwarded", "host", "keep-alive",
-    "proxy-authorization", "proxy-connection", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
-    "x-real-ip", "x-request-id",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
 ];
 
 /// Whether a field of this name has a meaning of its own.
@@ -38,16 +54,28 @@ pub(super) fn headers(
             HeaderSource::Rule(rule) => (&rule.attribute, rule.optional),
         };
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            problems.error(at, format!("{text:?} is not a header name"), "use letters, digits and \"-\", such as x-customer-id");
+            problems.error(
+                at,
+                format!("{text:?} is not a header name"),
+                "use letters, digits and \"-\", such as x-customer-id",
+            );
             continue;
         };
         let folded = fold(text);
         if is_reserved(&folded) {
-            problems.error(at, format!("{text} has a meaning of its own"), "choose a name such as x-customer-id");
+            problems.error(
+                at,
+                format!("{text} has a meaning of its own"),
+                "choose a name such as x-customer-id",
+            );
             continue;
         }
         if let Some(other) = seen.insert(folded, text) {
-            problems.error(at, format!("services may take {text} and {other} for the same header"), "keep one of them");
+            problems.error(
+                at,
+                format!("services may take {text} and {other} for the same header"),
+                "keep one of them",
+            );
             continue;
         }
         check_attribute(attribute, authenticators, &at, problems);
@@ -63,11 +91,12 @@ fn check_attribute(
     at: &KeyPath,
     problems: &mut Problems,
 ) {
-    let established = authenticators.values().any(|Authenticator::Jwt(jwt)| match ClaimMap::new(&jwt.claims) {
-        Ok(map) => map.attributes().any(|known| known == attribute),
-        // What is wrong there is reported there.
-        Err(_) => true,
-    });
+    let established =
+        authenticators.values().any(|Authenticator::Jwt(jwt)| match ClaimMap::new(&jwt.claims) {
+            Ok(map) => map.attributes().any(|known| known == attribute),
+            // What is wrong there is reported there.
+            Err(_) => true,
+        });
     let built_in = matches!(attribute, "authenticator" | "auth_method");
     if !established && !built_in {
         problems.error(
@@ -88,9 +117,20 @@ pub(super) fn hygiene(
     for (index, entry) in written.strip.iter().enumerate() {
         let name = entry.strip_suffix('*').unwrap_or(entry);
         if HeaderName::from_bytes(name.as_bytes()).is_err() || name.contains('*') {
-            problems.error(at.index(index), format!("{entry:?} is neither a header name nor a prefix and \"*\""), "write a name, or a prefix such as \"x-auth-*\"");
-        } else if RESERVED.iter().any(|reserved| strips(entry, reserved) && !matches!(*reserved, "x-real-ip" | "via")) {
-            problems.error(at.index(index), format!("{entry:?} would strip a header that requests need"), "name only headers that say who is asking");
+            problems.error(
+                at.index(index),
+                format!("{entry:?} is neither a header name nor a prefix and \"*\""),
+                "write a name, or a prefix such as \"x-auth-*\"",
+            );
+        } else if RESERVED
+            .iter()
+            .any(|reserved| strips(entry, reserved) && !matches!(*reserved, "x-real-ip" | "via"))
+        {
+            problems.error(
+                at.index(index),
+                format!("{entry:?} would strip a header that requests need"),
+                "name only headers that say who is asking",
+            );
         }
     }
     let credentials = authenticators.values().flat_map(|Authenticator::Jwt(jwt)| &jwt.credentials);

@@ -7,8 +7,16 @@ use indexmap::IndexMap;
 
 /// Fields that frame a message; setting them would break it.
 const FRAMING: [&str; 10] = [
-    "connection", "content-encoding", "content-length", "content-type", "keep-alive", "te", "trailer", "transfer-encoding",
-    "upgrade", "x-request-id",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
 ];
 
 pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problems) -> HeaderMap {
@@ -21,12 +29,18 @@ pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problem
             continue;
         };
         if FRAMING.contains(&name.as_str()) {
-            problems.error(at, format!("{text} belongs to each message and cannot be the same for all"), "remove it");
+            problems.error(
+                at,
+                format!("{text} belongs to each message and cannot be the same for all"),
+                "remove it",
+            );
             continue;
         }
         match HeaderValue::from_str(value) {
             Ok(value) if !value.is_empty() => drop(headers.insert(name, value)),
-            Ok(_) | Err(_) => problems.error(at, "the value cannot stand in a header", "write visible ASCII characters"),
+            Ok(_) | Err(_) => {
+                problems.error(at, "the value cannot stand in a header", "write visible ASCII characters")
+            }
         }
     }
     headers

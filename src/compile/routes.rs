@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The rules, and for each the authenticators that it tries.
 type Compiled = (Policy, Vec<Arc<[usize]>>);
 
-pub(super) fn compile(config: &Config, paths: &PathRules, problems: &mut Problems) -> Option<Compiled> {
+pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems) -> Option<Compiled> {
     let fallback = fallback(config, problems);
     let at = KeyPath::root("routes");
     let mut rules = Vec::new();
@@ -26,7 +26,8 @@ pub(super) fn compile(config: &Config, paths: &PathRules, problems: &mut Problem
         let rewrite = written.rewrite_prefix.as_ref();
         let rule = rule(written, index, paths, &at, problems);
         if let Some(rule) = &rule {
-            let rewrite = rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
+            let rewrite =
+                rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
             routes.push(Route { rewrite, ..route });
         }
         rules.extend(rule);
@@ -39,7 +40,11 @@ pub(super) fn compile(config: &Config, paths: &PathRules, problems: &mut Problem
         Err(conflicts) => {
             for conflict in conflicts {
                 let message = format!("{conflict}: routes[{}] and this one", conflict.first);
-                problems.error(at.index(conflict.second), message, "remove one, or tell them apart by path, method or host");
+                problems.error(
+                    at.index(conflict.second),
+                    message,
+                    "remove one, or tell them apart by path, method or host",
+                );
             }
             return None;
         }
@@ -56,7 +61,9 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         None => (0..config.authenticators.len()).collect(),
     };
     let requirements = Requirements::compile(&config.policy.require, &at.key("require"), problems);
-    if config.authenticators.is_empty() && matches!(config.policy.access, Access::Authenticated | Access::Optional) {
+    if config.authenticators.is_empty()
+        && matches!(config.policy.access, Access::Authenticated | Access::Optional)
+    {
         problems.error(
             at.key("access"),
             "credentials are wanted, but there is nobody to judge them",
@@ -77,7 +84,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
 fn rule(
     written: &Written,
     index: usize,
-    paths: &PathRules,
+    paths: PathRules,
     at: &KeyPath,
     problems: &mut Problems,
 ) -> Option<Rule<usize>> {
@@ -88,7 +95,13 @@ fn rule(
     Some(Rule { pattern: pattern?, methods, hosts, value: index })
 }
 
-fn route(written: &Written, config: &Config, fallback: &Route, at: &KeyPath, problems: &mut Problems) -> Route {
+fn route(
+    written: &Written,
+    config: &Config,
+    fallback: &Route,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Route {
     let access = written.access.unwrap_or(fallback.access);
     let own = crate::config::policy::Require { inherit: None, ..written.require.clone() };
     if own != crate::config::policy::Require::default() && !matches!(access, Access::Authenticated) {
@@ -102,13 +115,24 @@ fn route(written: &Written, config: &Config, fallback: &Route, at: &KeyPath, pro
         Some(names) => places(names, config, &at.key("authenticators"), problems),
         None => Arc::clone(&fallback.authenticators),
     };
-    if authenticators.is_empty() && matches!(access, Access::Authenticated | Access::Optional) && !config.authenticators.is_empty() {
-        problems.error(at.key("authenticators"), "credentials are wanted, but nobody is named to judge them", "name at least one authenticator");
+    if authenticators.is_empty()
+        && matches!(access, Access::Authenticated | Access::Optional)
+        && !config.authenticators.is_empty()
+    {
+        problems.error(
+            at.key("authenticators"),
+            "credentials are wanted, but nobody is named to judge them",
+            "name at least one authenticator",
+        );
     }
     let upstream = written.upstream.as_ref().map_or(Some(0), |name| config.upstreams.get_index_of(name));
     if upstream.is_none() {
         let names: Vec<&str> = config.upstreams.keys().map(String::as_str).collect();
-        problems.error(at.key("upstream"), "there is no such upstream", format!("there is {}", names.join(", ")));
+        problems.error(
+            at.key("upstream"),
+            "there is no such upstream",
+            format!("there is {}", names.join(", ")),
+        );
     }
     Route {
         name: written.name.as_deref().unwrap_or(&written.path).into(),
@@ -128,7 +152,11 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
             !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*'])
         });
         if !plain || origin.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            problems.error(at.key("allowed_origins").index(index), format!("{origin:?} is not an origin as browsers send it"), "write scheme and host in lower case, such as \"https://app.example\"");
+            problems.error(
+                at.key("allowed_origins").index(index),
+                format!("{origin:?} is not an origin as browsers send it"),
+                "write scheme and host in lower case, such as \"https://app.example\"",
+            );
         }
     }
     WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
@@ -137,19 +165,25 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
 fn rewrite(
     written: &RewritePrefix,
     pattern: &Pattern,
-    paths: &PathRules,
+    paths: PathRules,
     at: &KeyPath,
     problems: &mut Problems,
 ) -> Option<(Prefix, Prefix)> {
     let at = at.key("rewrite_prefix");
     let mut parse = |key: &str, text: &str| {
         let hint = "write whole segments of a canonical path, such as \"/admin\"";
-        Prefix::parse(text, paths).map_err(|refusal| problems.error(at.key(key), refusal.to_string(), hint)).ok()
+        Prefix::parse(text, paths)
+            .map_err(|refusal| problems.error(at.key(key), refusal.to_string(), hint))
+            .ok()
     };
     let (from, to) = (parse("from", &written.from), parse("to", &written.to));
     let (from, to) = (from?, to?);
     if !pattern.begins_with(&from) {
-        problems.error(at.key("from"), format!("paths of this route do not begin with {:?}", written.from), "write the front of the route's own path");
+        problems.error(
+            at.key("from"),
+            format!("paths of this route do not begin with {:?}", written.from),
+            "write the front of the route's own path",
+        );
         return None;
     }
     Some((from, to))
@@ -159,11 +193,17 @@ fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Proble
     let mut places = Vec::new();
     for (index, name) in names.iter().enumerate() {
         match config.authenticators.get_index_of(name) {
-            Some(place) if places.contains(&place) => problems.error(at.index(index), format!("{name:?} is named twice"), "name it once"),
+            Some(place) if places.contains(&place) => {
+                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once")
+            }
             Some(place) => places.push(place),
             None => {
                 let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
-                problems.error(at.index(index), format!("there is no authenticator {name:?}"), format!("there is {}", known.join(", ")));
+                problems.error(
+                    at.index(index),
+                    format!("there is no authenticator {name:?}"),
+                    format!("there is {}", known.join(", ")),
+                );
             }
         }
     }
@@ -174,7 +214,11 @@ fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Proble
 fn warn(router: &Router<usize>, routes: &[Route], fallback: &Route, problems: &mut Problems) {
     let at = KeyPath::root("routes");
     for index in router.unreachable() {
-        problems.warning(at.index(index), "no request can ever reach this rule", "remove it, or look at the rules that are more specific");
+        problems.warning(
+            at.index(index),
+            "no request can ever reach this rule",
+            "remove it, or look at the rules that are more specific",
+        );
     }
     for (index, route) in routes.iter().enumerate() {
         for landing in router.falls_through(index) {
@@ -213,7 +257,7 @@ pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> 
     let mut lookup: Lookup = Lookup::default();
     for place in tried {
         let Some(authenticator) = authenticators.get(*place) else { continue };
-        match lookup.0.iter_mut().find(|(places, _)| *places == authenticator.places) {
+        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
             Some((_, sharing)) => sharing.push(*place),
             None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
         }

@@ -11,9 +11,13 @@ use rustls::{ClientConfig, RootCertStore};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const URL_HINT: &str = "write \"http://host:port\", \"https://host:port\" or \"unix:/path/to/socket\", without a path";
+const URL_HINT: &str =
+    "write \"http://host:port\", \"https://host:port\" or \"unix:/path/to/socket\", without a path";
 
-pub(super) fn compile(written: &IndexMap<String, Written>, problems: &mut Problems) -> Option<Vec<Arc<Upstream>>> {
+pub(super) fn compile(
+    written: &IndexMap<String, Written>,
+    problems: &mut Problems,
+) -> Option<Vec<Arc<Upstream>>> {
     let at = KeyPath::root("upstreams");
     let compiled: Vec<Option<Arc<Upstream>>> = written
         .iter()
@@ -29,7 +33,11 @@ fn one(name: &str, written: &Written, at: &KeyPath, problems: &mut Problems) -> 
     };
     let tls = match (&written.tls, encrypted) {
         (Some(_), false) => {
-            problems.error(at.key("tls"), "TLS settings for a service that is not reached by https", "write the url with https://, or remove this table");
+            problems.error(
+                at.key("tls"),
+                "TLS settings for a service that is not reached by https",
+                "write the url with https://, or remove this table",
+            );
             return None;
         }
         (tls, true) => Some(client_tls(tls.as_ref(), &endpoint, written.http2, at, problems)?),
@@ -37,7 +45,11 @@ fn one(name: &str, written: &Written, at: &KeyPath, problems: &mut Problems) -> 
     };
     let limit = usize::try_from(written.connections).ok().filter(|connections| *connections > 0);
     if limit.is_some() && written.http2 {
-        problems.error(at.key("connections"), "a limit on connections to a service that is spoken to in HTTP/2", "remove it: each worker uses one connection for all its requests");
+        problems.error(
+            at.key("connections"),
+            "a limit on connections to a service that is spoken to in HTTP/2",
+            "remove it: each worker uses one connection for all its requests",
+        );
         return None;
     }
     Some(Upstream {
@@ -64,7 +76,10 @@ fn endpoint(url: &str) -> Option<(Endpoint, bool)> {
         _ => return None,
     };
     let authority = uri.authority()?;
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@') && !url.contains('#');
+    let bare = matches!(uri.path(), "" | "/")
+        && uri.query().is_none()
+        && !authority.as_str().contains('@')
+        && !url.contains('#');
     let host = authority.host();
     if !bare || host.is_empty() || authority.as_str().ends_with(':') {
         return None;
@@ -93,22 +108,37 @@ fn client_tls(
         (None, Endpoint::Unix(_)) => return None,
     };
     let Ok(server_name) = ServerName::try_from(name.clone()) else {
-        problems.error(at.key("server_name"), format!("{name:?} is not a name that a certificate could bear"), "write a DNS name or an IP address");
+        problems.error(
+            at.key("server_name"),
+            format!("{name:?} is not a name that a certificate could bear"),
+            "write a DNS name or an IP address",
+        );
         return None;
     };
     let roots = match &written.ca_file {
         Some(path) => pem::authorities(path),
         None => Ok(system_roots()),
     };
-    let roots = roots.map_err(|error| problems.error(at.key("ca_file"), error.to_string(), pem::HINT)).ok()?;
+    let roots =
+        roots.map_err(|error| problems.error(at.key("ca_file"), error.to_string(), pem::HINT)).ok()?;
     let builder = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match (&written.cert_file, &written.key_file) {
         (None, None) => builder.with_no_client_auth(),
         (Some(chain), Some(key)) => {
             let pair = pem::certificates(chain).and_then(|chain| Ok((chain, pem::private_key(key)?)));
-            let pair = pair.map_err(|error| problems.error(at.key("cert_file"), error.to_string(), pem::HINT)).ok()?;
+            let pair = pair
+                .map_err(|error| problems.error(at.key("cert_file"), error.to_string(), pem::HINT))
+                .ok()?;
             let config = builder.with_client_auth_cert(pair.0, pair.1);
-            config.map_err(|error| problems.error(at.key("cert_file"), error.to_string(), "certificate and key must belong together")).ok()?
+            config
+                .map_err(|error| {
+                    problems.error(
+                        at.key("cert_file"),
+                        error.to_string(),
+                        "certificate and key must belong together",
+                    )
+                })
+                .ok()?
         }
         (Some(_), None) | (None, Some(_)) => {
             problems.error(at, "only one of cert_file and key_file", "give both, or neither");

@@ -8,17 +8,17 @@ use crate::denial::Reason;
 use crate::stream::Stream;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use std::rc::Rc;
-use std::sync::Arc;
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsStream};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::ready;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 thread_local! {
     static SCRATCH: RefCell<[u8; 4096]> = const { RefCell::new([0; 4096]) };

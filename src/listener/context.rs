@@ -70,7 +70,12 @@ impl Context {
     #[must_use]
     pub fn new(gateway: Rc<Gateway>, drain: Rc<Drain>, peer: Peer) -> Self {
         let provenance = Provenance::new(&peer);
-        Self { gateway, drain, via: Via { peer, provenance, opening: std::cell::RefCell::default() }, in_flight: Rc::default() }
+        Self {
+            gateway,
+            drain,
+            via: Via { peer, provenance, opening: std::cell::RefCell::default() },
+            in_flight: Rc::default(),
+        }
     }
 
     /// Counts a request until the answer is dropped.

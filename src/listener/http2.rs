@@ -61,7 +61,11 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
             if deadline <= now {
                 connection.as_mut().graceful_shutdown();
             }
-            timer.as_mut().reset(if deadline <= now { now.checked_add(idle).unwrap_or(now) } else { deadline });
+            timer.as_mut().reset(if deadline <= now {
+                now.checked_add(idle).unwrap_or(now)
+            } else {
+                deadline
+            });
         }
         Poll::Pending
     })

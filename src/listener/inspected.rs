@@ -106,7 +106,7 @@ impl Conversation {
                 let mut held = self.held.borrow_mut();
                 let count = approved.min(buffer.remaining());
                 buffer.put_slice(held.get(..count).unwrap_or_default());
-                held.drain(..count.min(held.len()));
+                held.drain(..count);
                 if held.is_empty() {
                     *held = Vec::new();
                 }
@@ -129,7 +129,10 @@ impl Conversation {
     /// A refused head is answered by us once hyper is quiet; a refused body must reach whoever reads it.
     fn poll_refused(&self) -> Poll<io::Result<()>> {
         if self.phase() == Phase::Body {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the framing of the body is broken")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the framing of the body is broken",
+            )));
         }
         Poll::Pending
     }
@@ -177,7 +180,11 @@ enum Filled {
 pub struct Inspected(pub Rc<Conversation>);
 
 impl Read for Inspected {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         self.0.poll_read(cx, buffer)
     }
 }

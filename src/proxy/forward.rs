@@ -70,7 +70,13 @@ impl Forward {
     ///
     /// # Errors
     /// `upstream_*` when the service fails, `body_too_large` or `head_malformed` when the request's body does.
-    pub async fn send(&self, permit: &Permit, head: CleanHead, body: RequestBody, record: &mut Record) -> Result<Response<ResponseBody>, Denial> {
+    pub async fn send(
+        &self,
+        permit: &Permit,
+        head: CleanHead,
+        body: RequestBody,
+        record: &mut Record,
+    ) -> Result<Response<ResponseBody>, Denial> {
         let pool = self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))?;
         let progress = body.progress();
         let request = request(pool.upstream(), head, body)?;

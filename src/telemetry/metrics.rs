@@ -4,8 +4,8 @@
 
 use super::sink::Sink;
 use super::tally::{BUCKETS, Durations, RouteFigures, Tally};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,16 +73,23 @@ impl Metrics {
 
 fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
     let refreshes = keys.iter().flat_map(|figures| {
-        [("error", figures.errors), ("success", figures.successes)]
-            .map(|(result, count)| counter(&[("authenticator", &figures.authenticator), ("result", result)], count))
+        [("error", figures.errors), ("success", figures.successes)].map(|(result, count)| {
+            counter(&[("authenticator", &figures.authenticator), ("result", result)], count)
+        })
     });
     let read = keys.iter().filter_map(|figures| {
         Some(gauge(&[("authenticator", figures.authenticator.as_ref())], figures.last_success?))
     });
-    let ignored =
-        keys.iter().map(|figures| gauge(&[("authenticator", figures.authenticator.as_ref())], figures.ignored));
+    let ignored = keys
+        .iter()
+        .map(|figures| gauge(&[("authenticator", figures.authenticator.as_ref())], figures.ignored));
     [
-        family("sidegate_jwks_refreshes_total", "Readings of keys.", MetricType::COUNTER, refreshes.collect()),
+        family(
+            "sidegate_jwks_refreshes_total",
+            "Readings of keys.",
+            MetricType::COUNTER,
+            refreshes.collect(),
+        ),
         family(
             "sidegate_jwks_last_success_timestamp_seconds",
             "When keys were last read.",
