@@ -31,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::LocalOptions;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::spawn_local;
@@ -129,7 +130,7 @@ impl App {
         let sink = Sink::stdout();
         events::install(self.config.log, &sink);
         let control =
-            tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+            tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let exit = match control {
             Ok(control) => control.block_on(self.control(listeners, shutdown, &sink)),
             Err(error) => {

@@ -15,11 +15,14 @@ use crate::target::PathRules;
 use std::fmt;
 use std::sync::Arc;
 
+/// Looks up an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// What the compiler needs of the world.
 #[derive(Clone)]
 pub struct World {
     /// Looks up environment variables, for `*_env` keys.
-    pub environment: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub environment: Environment,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }

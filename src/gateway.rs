@@ -13,7 +13,7 @@ use crate::headers::{CleanHead, Cleaning};
 use crate::peer::Peer;
 use crate::policy::{Asking, Permit, Route};
 use crate::proxy::body::{RequestBody, ResponseBody};
-use crate::proxy::forward::{Answer, Forward, ServiceEnd};
+use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
@@ -190,10 +190,11 @@ impl Local {
             word: word.is_some(),
         };
         let clean = self.rewrite(via, head, told, record)?;
+        let outgoing = Outgoing { permit: &permit, head: clean, body };
         let Some(handshake) = handshake else {
-            return self.forward.send(&permit, clean, body, record).await.map(Served::Response);
+            return self.forward.send(outgoing, record).await.map(Served::Response);
         };
-        let answer = self.forward.open(&permit, clean, body, &handshake, record).await?;
+        let answer = self.forward.open(outgoing, &handshake, record).await?;
         Ok(upgraded(answer, &permit, word, record.at()))
     }
 

@@ -179,12 +179,11 @@ impl Sessions {
     ) -> Result<Rc<Session>, Denial> {
         let Kind::Jwt { jwt, keys } = &entry.authenticator.kind;
         let unavailable = || Denial::new(Reason::AuthorityUnavailable).because("the keys are unavailable");
-        let mut current = match keys.current(now) {
-            Some(current) => current,
-            None => {
-                keys.ask(None).await.map_err(|_| unavailable())?;
-                keys.current(now).ok_or_else(unavailable)?
-            }
+        let mut current = if let Some(current) = keys.current(now) {
+            current
+        } else {
+            keys.ask(None).await.map_err(|_| unavailable())?;
+            keys.current(now).ok_or_else(unavailable)?
         };
         let verified = match jwt.verify(&token, &current, now) {
             Err(Refusal::KeyUnknown) => {

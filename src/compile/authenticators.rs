@@ -161,7 +161,7 @@ fn client(drafts: &[Draft], at: &KeyPath, problems: &mut Problems) -> Option<Arc
         ReqwestClient::trusting(RootCertStore::empty())
     };
     let client = client.map_err(|error| {
-        problems.error(at.clone(), error.to_string(), "this should not happen; please report it")
+        problems.error(at.clone(), error.to_string(), "this should not happen; please report it");
     });
     Some(Arc::new(client.ok()?))
 }

@@ -39,7 +39,7 @@ pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problem
         match HeaderValue::from_str(value) {
             Ok(value) if !value.is_empty() => drop(headers.insert(name, value)),
             Ok(_) | Err(_) => {
-                problems.error(at, "the value cannot stand in a header", "write visible ASCII characters")
+                problems.error(at, "the value cannot stand in a header", "write visible ASCII characters");
             }
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
     let fallback = fallback(config, problems);
     let at = KeyPath::root("routes");
     let mut rules = Vec::new();
-    let mut routes = Vec::new();
+    let mut compiled = Vec::new();
     for (index, written) in config.routes.iter().enumerate() {
         let at = at.index(index);
         let route = route(written, config, &fallback, &at, problems);
@@ -28,7 +28,7 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
         if let Some(rule) = &rule {
             let rewrite =
                 rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
-            routes.push(Route { rewrite, ..route });
+            compiled.push(Route { rewrite, ..route });
         }
         rules.extend(rule);
     }
@@ -49,9 +49,9 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
             return None;
         }
     };
-    warn(&router, &routes, &fallback, problems);
-    let used = routes.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
-    Some((Policy::new(router, routes, fallback), used))
+    warn(&router, &compiled, &fallback, problems);
+    let used = compiled.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
+    Some((Policy::new(router, compiled, fallback), used))
 }
 
 fn fallback(config: &Config, problems: &mut Problems) -> Route {
@@ -194,7 +194,7 @@ fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Proble
     for (index, name) in names.iter().enumerate() {
         match config.authenticators.get_index_of(name) {
             Some(place) if places.contains(&place) => {
-                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once")
+                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
             }
             Some(place) => places.push(place),
             None => {
@@ -211,7 +211,7 @@ fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Proble
 }
 
 /// What is allowed, but probably not what was meant.
-fn warn(router: &Router<usize>, routes: &[Route], fallback: &Route, problems: &mut Problems) {
+fn warn(router: &Router<usize>, compiled: &[Route], fallback: &Route, problems: &mut Problems) {
     let at = KeyPath::root("routes");
     for index in router.unreachable() {
         problems.warning(
@@ -220,10 +220,10 @@ fn warn(router: &Router<usize>, routes: &[Route], fallback: &Route, problems: &m
             "remove it, or look at the rules that are more specific",
         );
     }
-    for (index, route) in routes.iter().enumerate() {
+    for (index, route) in compiled.iter().enumerate() {
         for landing in router.falls_through(index) {
             let (name, below) = match landing {
-                Landing::Rule(other) => match routes.get(other) {
+                Landing::Rule(other) => match compiled.get(other) {
                     Some(below) => (format!("routes[{other}] ({})", below.name), below),
                     None => continue,
                 },

@@ -136,7 +136,7 @@ fn client_tls(
                         at.key("cert_file"),
                         error.to_string(),
                         "certificate and key must belong together",
-                    )
+                    );
                 })
                 .ok()?
         }

@@ -90,12 +90,13 @@ impl Route {
         match (self.access, asking.identity) {
             (Access::Deny, _) => return Err(Denial::new(Reason::RouteDenied)),
             (Access::Public, _) => {}
-            (Access::Authenticated, None) => return Err(Denial::new(Reason::CredentialMissing)),
             // Without an identity nothing can be fulfilled, and nothing need be if nothing is required.
             (Access::Optional, None) if self.requirements.is_empty() => {}
-            (Access::Optional, None) => return Err(Denial::new(Reason::CredentialMissing)),
+            (Access::Authenticated | Access::Optional, None) => {
+                return Err(Denial::new(Reason::CredentialMissing));
+            }
             (Access::Authenticated | Access::Optional, Some(identity)) => {
-                self.requirements.check(identity)?
+                self.requirements.check(identity)?;
             }
         }
         if let Some(origin) = asking.handshake_origin {

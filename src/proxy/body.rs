@@ -205,7 +205,7 @@ impl ResponseBody {
     #[must_use]
     pub fn service(body: Incoming, lease: Option<Lease>) -> Self {
         if body.is_end_stream() {
-            drop(lease.map(Lease::give_back));
+            give_back(lease);
             return Self::empty();
         }
         Self { source: Source::Service { body, lease }, record: None, in_flight: None }
@@ -219,6 +219,12 @@ impl ResponseBody {
     /// Keeps the request's record until the body has ended.
     pub fn keep(&mut self, record: Record) {
         self.record = Some(record);
+    }
+}
+
+fn give_back(lease: Option<Lease>) {
+    if let Some(lease) = lease {
+        lease.give_back();
     }
 }
 
@@ -242,7 +248,7 @@ impl Body for ResponseBody {
                 let polled = Pin::new(&mut *body).poll_frame(cx);
                 let ended = matches!(polled, Poll::Ready(None | Some(Ok(_)))) && body.is_end_stream();
                 if ended {
-                    drop(lease.take().map(Lease::give_back));
+                    give_back(lease.take());
                 }
                 polled
             }

@@ -51,6 +51,17 @@ pub enum Answer {
     Tunnel(Response<ResponseBody>, Box<ServiceEnd>),
 }
 
+/// A request that may be sent, and the leave to do so.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// Nothing is sent without one.
+    pub permit: &'a Permit,
+    /// The head, stripped and set.
+    pub head: CleanHead,
+    /// The body.
+    pub body: RequestBody,
+}
+
 type SendError = TrySendError<Request<RequestBody>>;
 
 impl Forward {
@@ -72,11 +83,10 @@ impl Forward {
     /// `upstream_*` when the service fails, `body_too_large` or `head_malformed` when the request's body does.
     pub async fn send(
         &self,
-        permit: &Permit,
-        head: CleanHead,
-        body: RequestBody,
+        outgoing: Outgoing<'_>,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Denial> {
+        let Outgoing { permit, head, body } = outgoing;
         let pool = self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))?;
         let progress = body.progress();
         let request = request(pool.upstream(), head, body)?;
@@ -96,12 +106,11 @@ impl Forward {
     /// As [`Forward::send`]; a 101 that does not accept this handshake is `upstream_failed`.
     pub async fn open(
         &self,
-        permit: &Permit,
-        head: CleanHead,
-        body: RequestBody,
+        outgoing: Outgoing<'_>,
         handshake: &Handshake,
         record: &mut Record,
     ) -> Result<Answer, Denial> {
+        let Outgoing { permit, head, body } = outgoing;
         let pool = self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))?;
         let request = upgrade_request(head, body);
         let (stream, place) = pool.open_raw().await.map_err(|error| unconnected(&error))?;

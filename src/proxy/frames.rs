@@ -24,7 +24,7 @@ impl FrameTracker {
     /// Follows `bytes`, and says how many of them may be passed on: all, or those up to the next border.
     pub fn advance(&mut self, bytes: &[u8], stop_at_border: bool) -> usize {
         let mut rest = bytes;
-        while !rest.is_empty() && !(stop_at_border && self.at_border()) {
+        while !(rest.is_empty() || stop_at_border && self.at_border()) {
             let skipped = usize::try_from(self.payload).unwrap_or(usize::MAX).min(rest.len());
             if skipped > 0 {
                 self.payload = self.payload.saturating_sub(u64::try_from(skipped).unwrap_or(u64::MAX));

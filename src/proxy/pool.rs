@@ -170,9 +170,12 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Stream, ConnectError> {
-        self.upstream.connect().await.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => ConnectError::Slow(error),
-            _ => ConnectError::Unreachable(error),
+        self.upstream.connect().await.map_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                ConnectError::Slow(error)
+            } else {
+                ConnectError::Unreachable(error)
+            }
         })
     }
 

@@ -134,10 +134,10 @@ fn challenge(denial: &Denial) -> Option<HeaderValue> {
 pub fn raw(denial: &Denial, body: DenialBody, headers: &HeaderMap) -> Vec<u8> {
     let response = denied(denial, Style { body, grpc: false, http1: true });
     let status = response.status();
-    let mut bytes =
-        format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
-    bytes.push_str(&format!("content-length: {}\r\n", response.body().len()));
-    let mut bytes = bytes.into_bytes();
+    let phrase = status.canonical_reason().unwrap_or_default();
+    let length = response.body().len();
+    let start = format!("HTTP/1.1 {} {phrase}\r\ncontent-length: {length}\r\n", status.as_u16());
+    let mut bytes = start.into_bytes();
     let mut fields = response.headers().clone();
     fields.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     fields.insert(CONNECTION, HeaderValue::from_static("close"));

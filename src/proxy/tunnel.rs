@@ -71,7 +71,7 @@ impl Tunnel {
             }
         };
         let verdict = tokio::select! {
-            _ = poll_fn(|cx| self.poll_until_one_ends(cx)) => None,
+            () = poll_fn(|cx| self.poll_until_one_ends(cx)) => None,
             () = expiry => Some((CloseCode::PolicyViolation, "the token has expired")),
             () = drained => Some((CloseCode::GoingAway, "the gate is shutting down")),
         };
