@@ -4,4 +4,5 @@ pub mod clock;
 pub mod config;
 pub mod denial;
 pub mod identity;
+pub mod listener;
 pub mod secret;
