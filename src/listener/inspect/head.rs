@@ -50,7 +50,7 @@ pub(super) struct Head {
     pub(super) length: usize,
     /// How the body ends.
     pub(super) framing: Framing,
-    /// Whether it may be answered with 101.
+    /// Whether it may be answered with 101, if it has no body.
     pub(super) upgrade: bool,
     /// Whether the connection ends with it.
     pub(super) last: bool,
@@ -202,7 +202,7 @@ fn judge(request: &httparse::Request<'_, '_>, length: usize) -> Result<Head, Rea
     if !facts.host {
         return Err(Reason::HeadMalformed);
     }
-    let upgrade = facts.upgrade && modern && method == "GET" && framing == Framing::Empty;
+    let upgrade = facts.upgrade && modern && method == "GET";
     Ok(Head { length, framing, upgrade, last: facts.after != After::Stay })
 }
 
@@ -263,8 +263,7 @@ impl Facts {
                 self.length.is_none() && length.inspect(|length| self.length = Some(*length)).is_some()
             }
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                let first = true;
-                self.chunked = true;
+                let first = !std::mem::replace(&mut self.chunked, true);
                 first && modern && value.eq_ignore_ascii_case(b"chunked")
             }
             length if length > NAME_BYTES => return Err(Reason::HeadTooLarge),

@@ -7,6 +7,7 @@ use super::{Inspector, Limits, Phase, Step, is_http2_preface};
 use crate::denial::Reason::{self, HeadMalformed, HeadTooLarge, MethodRefused};
 
 const LIMITS: Limits = Limits { header_bytes: 2048, headers: 8 };
+const WIDE: Limits = Limits { header_bytes: 1 << 20, headers: usize::MAX };
 const HEAD: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -156,6 +157,16 @@ fn trailers_are_judged_like_heads() {
     let section = |bytes: usize| format!("X: {}\r\n\r\n", "y".repeat(bytes - 7));
     assert_passes(&[start.as_str(), &section(LIMITS.header_bytes - 1), HEAD].concat(), 2, Phase::Idle);
     assert_refused(&start, section(LIMITS.header_bytes), HeadTooLarge);
+}
+
+#[test]
+fn wide_limits_do_not_reach_beyond_those_of_the_server_for_trailers() {
+    let refused =
+        |trailers: String| feed(WIDE, [[CHUNKED, "0\r\n", &trailers, "\r\n"].concat().as_bytes()]).refused;
+    assert_eq!(refused("X: y\r\n".repeat(100)), None);
+    assert_eq!(refused("X: y\r\n".repeat(101)), Some(HeadTooLarge));
+    let section = |bytes: usize| format!("X: {}\r\n", "y".repeat(bytes - 7));
+    assert_eq!((refused(section(16_383)), refused(section(16_384))), (None, Some(HeadTooLarge)));
 }
 
 #[test]

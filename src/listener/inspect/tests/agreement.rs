@@ -1,6 +1,6 @@
 //! Generated and mutated streams: pieces make no difference, and the server library reads what the inspector does.
 
-use super::{HEAD, LIMITS, Limits, Outcome, feed, whole};
+use super::{CHUNKED, HEAD, LIMITS, Limits, Outcome, WIDE, feed, whole};
 use crate::listener::inspect::{Inspector, Phase, Step};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -49,7 +49,7 @@ impl Server<'_> {
     }
 }
 
-fn with_server<T>(limits: Limits, test: impl FnOnce(Server<'_>) -> T) -> T {
+fn with_server<T>(builder: &http1::Builder, test: impl FnOnce(Server<'_>) -> T) -> T {
     let (client, server) = tokio::io::duplex(1 << 20);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let log = Rc::clone(&seen);
@@ -63,16 +63,21 @@ fn with_server<T>(limits: Limits, test: impl FnOnce(Server<'_>) -> T) -> T {
             Ok::<_, hyper::Error>(hyper::Response::new(Empty::<Bytes>::new()))
         }
     });
-    let mut builder = http1::Builder::new();
-    builder.max_header_size(limits.header_bytes).max_headers(limits.headers);
     let connection = pin!(builder.serve_connection(TokioIo::new(server), service));
     test(Server { connection, client, seen, answer: Vec::new(), ended: false })
+}
+
+/// The server as the listener sets it up.
+fn configured(limits: Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(limits.header_bytes).max_headers(limits.headers);
+    builder
 }
 
 /// Streams byte by byte through both: a request is complete for the server at the very byte where the inspector
 /// says so, and not before; and the server never answers in its own name.
 fn agree(stream: &[u8]) -> (Outcome, Vec<Seen>) {
-    with_server(LIMITS, |mut server| {
+    with_server(&configured(LIMITS), |mut server| {
         let mut inspector = Inspector::new(LIMITS);
         let (mut held, mut passed, mut refused) = (Vec::new(), Vec::new(), None);
         for byte in stream {
@@ -231,6 +236,25 @@ fn every_cut_of_a_stream_gives_the_same() {
     }
 }
 
+/// What passes under the widest limits suits a server that was told none.
+#[test]
+fn the_widest_messages_suit_the_server() {
+    let extension = format!("1;{}\r\nx\r\n", "e".repeat(4096));
+    let trailers = format!("{}Y: {}\r\n", "X: y\r\n".repeat(99), "z".repeat(16_383 - 99 * 6 - 7));
+    for stream in [
+        format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", "/".repeat(65_534)),
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}: y\r\n\r\n", "x".repeat(65_535)),
+        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(99)),
+        format!("{CHUNKED}{extension}0\r\n{trailers}\r\n"),
+    ] {
+        assert_eq!(feed(WIDE, [stream.as_bytes()]).passed, stream.as_bytes());
+        with_server(&http1::Builder::new(), |mut server| {
+            server.take(stream.as_bytes());
+            assert_eq!(server.count(), 1, "{:?}", String::from_utf8_lossy(&server.answer));
+        });
+    }
+}
+
 /// What the inspector is for: the server library alone takes these.
 #[test]
 fn the_server_alone_is_too_lenient() {
@@ -243,7 +267,7 @@ fn the_server_alone_is_too_lenient() {
         ("GET /a HTTP/1.1\nHost: a\n\n", "/a"),
         ("GET /a HTTP/1.1\r\n\r\n", "/a"),
     ] {
-        with_server(LIMITS, |mut server| {
+        with_server(&configured(LIMITS), |mut server| {
             server.take(head.as_bytes());
             assert_eq!(server.seen.borrow()[0].1, target);
         });

@@ -1,8 +1,8 @@
 //! Which heads pass, and why the others do not.
 
-use super::{HEAD, LIMITS, assert_passes, assert_refused, feed, whole, with_fields};
+use super::{HEAD, LIMITS, WIDE, assert_passes, assert_refused, feed, whole, with_fields};
 use crate::denial::Reason::{HeadMalformed, HeadTooLarge, MethodRefused, PathRefused};
-use crate::listener::inspect::{Limits, Phase};
+use crate::listener::inspect::Phase;
 
 #[test]
 fn good_heads_pass() {
@@ -200,8 +200,7 @@ fn a_head_keeps_to_its_limits() {
 
 #[test]
 fn wide_limits_stop_where_the_server_would_answer_itself() {
-    let wide = Limits { header_bytes: 1 << 20, headers: usize::MAX };
-    let refused = |head: String| feed(wide, [head.as_bytes()]).refused;
+    let refused = |head: String| feed(WIDE, [head.as_bytes()]).refused;
     assert_eq!(refused(with_fields(&"X: y\r\n".repeat(999))), None);
     assert_eq!(refused(with_fields(&"X: y\r\n".repeat(1000))), Some(HeadTooLarge));
     let head = |length: usize| format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", "/".repeat(length));
