@@ -72,17 +72,21 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
 
 async fn converse(conversation: &Rc<Conversation>, context: &Rc<Context>, settings: Settings) -> End {
     let mut builder = Builder::new();
-    builder.header_read_timeout(None).max_buf_size(settings.limits.header_bytes.saturating_add(64 << 10));
+    builder
+        .header_read_timeout(None)
+        .max_header_size(settings.limits.header_bytes)
+        .max_buf_size(settings.limits.header_bytes.saturating_add(64 << 10));
     if settings.limits.headers > usize::from(INLINE_FIELDS) {
         builder.max_headers(settings.limits.headers);
     }
     let service = service_fn(|request| {
         let (conversation, context) = (Rc::clone(conversation), Rc::clone(context));
         async move {
+            let number = conversation.begin();
             let in_flight = context.request();
             let mut response = context.gateway.handle(&context.via, request).await;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                conversation.upgrade_refused();
+                conversation.answered(number);
             }
             response.body_mut().hold(in_flight);
             Ok::<_, Infallible>(response)

@@ -26,6 +26,8 @@ pub struct Conversation {
     approved: Cell<usize>,
     refusal: Cell<Option<Reason>>,
     write_blocked: Cell<bool>,
+    /// Requests that hyper has handed to the service.
+    begun: Cell<u64>,
 }
 
 impl Conversation {
@@ -39,15 +41,25 @@ impl Conversation {
             approved: Cell::new(0),
             refusal: Cell::new(None),
             write_blocked: Cell::new(false),
+            begun: Cell::new(0),
         };
         conversation.inspect_held();
         Rc::new(conversation)
     }
 
-    /// Why the client's next head is refused, once hyper has nothing more to write.
+    /// Counts a request that hyper hands to the service, and returns its number.
+    pub fn begin(&self) -> u64 {
+        self.begun.set(self.begun.get().saturating_add(1));
+        self.begun.get()
+    }
+
+    /// Why the client's next head is refused, once every request before it was handed over and hyper has nothing
+    /// more to write.
     #[must_use]
     pub fn refusal(&self) -> Option<Reason> {
-        self.refusal.get().filter(|_| !self.write_blocked.get())
+        let caught_up =
+            || self.begun.get() == self.inspector.borrow().requests() && !self.write_blocked.get();
+        self.refusal.get().filter(|_| caught_up())
     }
 
     /// What the connection is in the middle of.
@@ -56,10 +68,10 @@ impl Conversation {
         self.inspector.borrow().phase()
     }
 
-    /// A handshake was answered with something else than 101: further requests may follow.
-    pub fn upgrade_refused(&self) {
+    /// Request `number` was answered with something else than 101: if it was a handshake, further requests may follow.
+    pub fn answered(&self, number: u64) {
         let mut inspector = self.inspector.borrow_mut();
-        if inspector.phase() == Phase::Upgrade {
+        if inspector.phase() == Phase::Upgrade && inspector.requests() == number {
             inspector.upgrade_refused();
             drop(inspector);
             self.inspect_held();
@@ -72,31 +84,27 @@ impl Conversation {
         (self.stream.into_inner(), self.held.into_inner())
     }
 
+    /// Offers everything that is held and not yet approved. A refusal shows only behind the last good byte, so the
+    /// rest is offered until nothing more passes.
     fn inspect_held(&self) {
         let held = self.held.borrow();
-        let step = self.inspector.borrow_mut().offer(&held);
-        self.approved.set(self.judged(step));
-    }
-
-    /// How many bytes may pass; a refusal is noted.
-    fn judged(&self, step: Step) -> usize {
-        match step {
-            Step::Pass(count) => count,
-            Step::Refuse(reason) => {
-                self.refusal.set(Some(reason));
-                0
+        let mut approved = self.approved.get();
+        loop {
+            match self.inspector.borrow_mut().offer(held.get(approved..).unwrap_or_default()) {
+                Step::Pass(0) | Step::Discard => break,
+                Step::Pass(count) => approved = approved.saturating_add(count),
+                Step::Refuse(reason) => {
+                    self.refusal.set(Some(reason));
+                    break;
+                }
             }
-            Step::Discard => 0,
         }
+        self.approved.set(approved);
     }
 
-    /// Whether more bytes could be of use: not after a refusal, nor while a tunnel's fate is open.
-    fn wants_bytes(&self) -> bool {
-        match self.phase() {
-            Phase::Last => false,
-            Phase::Upgrade => self.held.borrow().is_empty(),
-            Phase::Idle | Phase::Head | Phase::Body | Phase::Raw => true,
-        }
+    /// Whether what comes may be kept: while a tunnel's fate is open, a client's frames wait in the kernel.
+    fn has_room(&self) -> bool {
+        self.phase() != Phase::Upgrade || self.held.borrow().is_empty()
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
@@ -116,12 +124,11 @@ impl Conversation {
             if self.refusal.get().is_some() {
                 return self.poll_refused();
             }
-            if !self.wants_bytes() {
+            if !self.has_room() {
                 return Poll::Pending;
             }
-            match ready!(self.poll_fill(cx, &mut buffer))? {
-                Filled::Delivered | Filled::Ended => return Poll::Ready(Ok(())),
-                Filled::Held => {}
+            if ready!(self.poll_fill(cx, &mut buffer))? {
+                return Poll::Ready(Ok(()));
             }
         }
     }
@@ -137,29 +144,33 @@ impl Conversation {
         Poll::Pending
     }
 
-    /// Reads once and inspects what came.
-    fn poll_fill(&self, cx: &mut Context<'_>, buffer: &mut ReadBufCursor<'_>) -> Poll<io::Result<Filled>> {
+    /// Reads once and inspects what came; true when hyper may go on: it got bytes, or the stream has ended.
+    fn poll_fill(&self, cx: &mut Context<'_>, buffer: &mut ReadBufCursor<'_>) -> Poll<io::Result<bool>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
             ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read))?;
             let read = read.filled();
             if read.is_empty() {
-                return Poll::Ready(Ok(Filled::Ended));
+                return Poll::Ready(Ok(true));
             }
-            let mut held = self.held.borrow_mut();
-            if !held.is_empty() {
-                held.extend_from_slice(read);
-                drop(held);
-                self.inspect_held();
-                return Poll::Ready(Ok(Filled::Held));
+            if self.phase() == Phase::Last {
+                // Nothing follows the last request; it is read only to notice when the client goes away.
+                return Poll::Ready(Ok(false));
             }
             // The usual case: everything passes at once, and nothing is kept.
-            let passed = self.judged(self.inspector.borrow_mut().offer(read));
-            let delivered = passed.min(buffer.remaining());
-            buffer.put_slice(read.get(..delivered).unwrap_or_default());
-            held.extend_from_slice(read.get(delivered..).unwrap_or_default());
-            self.approved.set(passed.saturating_sub(delivered));
-            Poll::Ready(Ok(if delivered > 0 { Filled::Delivered } else { Filled::Held }))
+            let mut delivered = 0;
+            if self.held.borrow().is_empty()
+                && let Step::Pass(count) = self.inspector.borrow_mut().offer(read)
+            {
+                delivered = count.min(buffer.remaining());
+                buffer.put_slice(read.get(..delivered).unwrap_or_default());
+                self.approved.set(count.saturating_sub(delivered));
+            }
+            if delivered < read.len() {
+                self.held.borrow_mut().extend_from_slice(read.get(delivered..).unwrap_or_default());
+                self.inspect_held();
+            }
+            Poll::Ready(Ok(delivered > 0))
         })
     }
 
@@ -167,12 +178,6 @@ impl Conversation {
         self.write_blocked.set(poll.is_pending());
         poll
     }
-}
-
-enum Filled {
-    Delivered,
-    Held,
-    Ended,
 }
 
 /// The half of a conversation that hyper holds.
