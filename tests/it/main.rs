@@ -12,3 +12,16 @@
 
 #[cfg(test)]
 mod support;
+
+#[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod routes;
