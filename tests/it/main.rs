@@ -1,1 +1,27 @@
-//! Tests against real sockets.
+//! Black-box tests: a real gate process, real sockets, judged by what a raw recording service received.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that overflows, truncates or slices wrongly is a test that fails"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "tables and builders read better with values")]
+#![allow(missing_docs, unreachable_pub, reason = "nobody imports a test binary")]
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod forwarded;
+#[cfg(test)]
+mod headers;
+#[cfg(test)]
+mod hosts;
+#[cfg(test)]
+mod paths;
+#[cfg(test)]
+mod routes;

@@ -1,0 +1,440 @@
+//! The path: one form, matched and forwarded alike (RFC 3986 §6.2.2); everything that could be read in two ways
+//! is refused before the service hears of it.
+
+use crate::support::gate::Gate;
+use crate::support::request::{ask, get};
+use crate::support::service::Service;
+use crate::support::setup::{PUBLIC, Setup};
+
+/// Spellings that are refused by default.
+const REFUSED: &[&str] = &[
+    // Dot segments.
+    "/.",
+    "/..",
+    "/./",
+    "/../",
+    "/./a",
+    "/../a",
+    "/a/.",
+    "/a/..",
+    "/a/./b",
+    "/a/../b",
+    "/a/../../b",
+    "/a/b/../",
+    "/%2e",
+    "/%2E",
+    "/%2e%2e",
+    "/%2E%2E",
+    "/%2e%2E/a",
+    "/.%2e",
+    "/%2e.",
+    "/a/%2e",
+    "/a/%2e/b",
+    "/a/%2e%2e/b",
+    "/a/.%2E/b",
+    "/a/%2e./b",
+    "/a/..?q",
+    "/../?q",
+    "/a/.?/b",
+    // Empty segments.
+    "//",
+    "//a",
+    "/a//b",
+    "/a//",
+    "///",
+    "//a?q",
+    // Slashes that some services decode.
+    "/a%2fb",
+    "/a%2Fb",
+    "/%2f",
+    "/a%2f",
+    "/a%2f..%2fb",
+    "/a/%2f/b",
+    "/%2F%2Fa",
+    // Backslashes, which some services read as slashes.
+    "/a\\b",
+    "/\\a",
+    "/a\\..\\b",
+    "/a%5cb",
+    "/a%5Cb",
+    "/%5c..%5cb",
+    // Path parameters, which some services cut off before they match.
+    "/a;b",
+    "/a;",
+    "/a;x=1/b",
+    "/..;/a",
+    "/a/..;/b",
+    "/;",
+    "/a%3bb",
+    "/a%3Bb",
+    "/a;jsessionid=1",
+    // Broken escapes.
+    "/%",
+    "/a%",
+    "/%2",
+    "/%g0",
+    "/%0g",
+    "/%zz",
+    "/a%2/b",
+    "/%%32",
+    "/a%-1",
+    "/%u002e",
+    "/% 2",
+];
+
+/// What is forwarded, and in which form.
+const FORWARDED: &[(&str, &str)] = &[
+    // As it is.
+    ("/", "/"),
+    ("/a", "/a"),
+    ("/a/", "/a/"),
+    ("/a/b/c/", "/a/b/c/"),
+    ("/A/b", "/A/b"),
+    ("/-._~", "/-._~"),
+    ("/a:b@c", "/a:b@c"),
+    ("/!$&'()*+,=", "/!$&'()*+,="),
+    ("/a=b,c", "/a=b,c"),
+    // Dots that are no dot segments.
+    ("/...", "/..."),
+    ("/.a", "/.a"),
+    ("/..a", "/..a"),
+    ("/a.", "/a."),
+    ("/a..", "/a.."),
+    ("/a..b", "/a..b"),
+    ("/.../a", "/.../a"),
+    ("/.well-known/x", "/.well-known/x"),
+    ("/%2ea", "/.a"),
+    ("/%2e%2e%2e", "/..."),
+    ("/a%2e", "/a."),
+    ("/a%2Etxt", "/a.txt"),
+    // Unreserved characters are decoded, once.
+    ("/%61", "/a"),
+    ("/%41%5A", "/AZ"),
+    ("/%7Eme", "/~me"),
+    ("/%7eme", "/~me"),
+    ("/a%2Db", "/a-b"),
+    ("/a%2db", "/a-b"),
+    ("/a%5Fb", "/a_b"),
+    ("/%30%39", "/09"),
+    // Nothing is decoded twice.
+    ("/%252e", "/%252e"),
+    ("/%252e%252e/a", "/%252e%252e/a"),
+    ("/%252f", "/%252f"),
+    ("/%255c", "/%255c"),
+    ("/%253b", "/%253b"),
+    ("/%2500", "/%2500"),
+    ("/%2525", "/%2525"),
+    ("/%25", "/%25"),
+    ("/%25%32%65", "/%252e"),
+    ("/%2561", "/%2561"),
+    // Other escapes stay, in upper case.
+    ("/a%20b", "/a%20b"),
+    ("/%3a", "/%3A"),
+    ("/%3f", "/%3F"),
+    ("/a%3fb", "/a%3Fb"),
+    ("/%23", "/%23"),
+    ("/%40", "/%40"),
+    ("/%2b", "/%2B"),
+    ("/%26%3d", "/%26%3D"),
+    ("/%21", "/%21"),
+    ("/%22%3c%3e", "/%22%3C%3E"),
+    ("/%5b%5d", "/%5B%5D"),
+    ("/%7b%7c%7d", "/%7B%7C%7D"),
+    ("/%5e%60", "/%5E%60"),
+    ("/%80", "/%80"),
+    ("/%c3%a9", "/%C3%A9"),
+    ("/%c3%28", "/%C3%28"),
+    ("/%ff%fe", "/%FF%FE"),
+    // Overlong UTF-8 for "." and "/" is nothing but bytes.
+    ("/%c0%ae%c0%ae/a", "/%C0%AE%C0%AE/a"),
+    ("/%c0%af", "/%C0%AF"),
+    ("/%e2%80%ae", "/%E2%80%AE"),
+    ("/a+b", "/a+b"),
+    ("/*", "/*"),
+    ("/a/*/b", "/a/*/b"),
+    ("/%2A", "/%2A"),
+];
+
+/// Queries, which are forwarded byte by byte.
+const QUERIES: &[&str] = &[
+    "?",
+    "??",
+    "?a",
+    "?a=b",
+    "?a=b&a=c",
+    "?&",
+    "?=",
+    "?a=%61",
+    "?a=%2f%2F",
+    "?%61=1",
+    "?a=../..//",
+    "?/../a",
+    "?a=;b",
+    "?a=%",
+    "?a=%zz",
+    "?a=%00",
+    "?a=%0d%0aX:1",
+    "?a=\\",
+    "?a=b?c=d",
+    "?url=http://u:p@h/",
+    "?a=+%20",
+    "?a={}|^`\"",
+];
+
+#[track_caller]
+fn refuse(gate: &Gate, service: &Service, target: &str) {
+    let reply = get(target).send(gate).expect(400, target);
+    assert_eq!(gate.reason(&reply), "path_refused", "{target}");
+    service.assert_untouched(target);
+}
+
+#[track_caller]
+fn forward(gate: &Gate, service: &Service, target: &str, form: &str) {
+    get(target).send(gate).expect(200, target);
+    assert_eq!(service.last().target, form, "{target}");
+}
+
+#[test]
+fn what_could_be_read_in_two_ways_is_refused() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    REFUSED.iter().for_each(|target| {
+        // The one target that holds a space is a malformed request line, not a path.
+        if target.contains(' ') {
+            get(target).send(&gate).expect(400, target);
+            service.assert_untouched(target);
+        } else {
+            refuse(&gate, &service, target);
+        }
+    });
+}
+
+#[test]
+fn escaped_control_characters_are_refused() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    for byte in (0x00..=0x1f).chain([0x7f]) {
+        refuse(&gate, &service, &format!("/a%{byte:02x}b"));
+        refuse(&gate, &service, &format!("/%{byte:02X}"));
+    }
+}
+
+#[test]
+fn raw_control_and_non_ascii_bytes_are_refused() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    for byte in (0x00..=0x1f).chain([0x7f, 0x80, 0xa0, 0xc3, 0xff]) {
+        let bytes = [b"GET /a", [byte].as_slice(), b"b HTTP/1.1\r\nHost: gate.test\r\n\r\n"].concat();
+        let (reply, mut client) = crate::support::client::exchange(gate.address(), &bytes);
+        let case = format!("byte {byte:#04x}");
+        assert_eq!(reply.expect("an answer").status, 400, "{case}");
+        if byte < 0x20 || byte == 0x7f {
+            client.assert_closed(&case);
+        }
+        service.assert_untouched(&case);
+    }
+}
+
+#[test]
+fn a_fragment_is_refused() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    for target in ["/#", "/a#b", "/a?b#c", "/a#?b", "/#/../a"] {
+        get(target).send(&gate).expect(400, target);
+        service.assert_untouched(target);
+    }
+}
+
+#[test]
+fn everything_else_is_forwarded_in_one_form() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    for (target, form) in FORWARDED {
+        forward(&gate, &service, target, form);
+        // The form is its own form, and a slash at the end stays what it was.
+        forward(&gate, &service, form, form);
+        if !form.ends_with('/') {
+            forward(&gate, &service, &format!("{target}/"), &format!("{form}/"));
+        }
+        forward(&gate, &service, &format!("/x{target}?{target}"), &format!("/x{form}?{target}"));
+    }
+}
+
+#[test]
+fn queries_are_not_touched() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service).start();
+    for query in QUERIES {
+        for path in ["/", "/a", "/a/"] {
+            let target = format!("{path}{query}");
+            forward(&gate, &service, &target, &target);
+        }
+    }
+    get("/secret?token=hunter2&x=../y").send(&gate).expect(200, "query");
+    assert_eq!(gate.access_to("/secret")["path"], "/secret");
+    assert!(!gate.log_lines().concat().contains("hunter2"), "the query is in the log");
+}
+
+#[test]
+fn the_form_that_is_forwarded_is_the_form_that_is_matched() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service)
+        .route("/admin/**", "access = \"deny\"")
+        .route("/caf%C3%A9/~me", "access = \"deny\"")
+        .start();
+    for target in [
+        "/admin",
+        "/admin/",
+        "/admin/x",
+        "/admin?x",
+        "/%61dmin",
+        "/adm%69n/",
+        "/%61%64%6d%69%6e/x",
+        "/admin/%2561",
+        "/caf%C3%A9/~me",
+        "/caf%c3%A9/%7eme",
+        "/caf%C3%A9/~me/",
+        "/c%61f%c3%a9/~me?x",
+    ] {
+        let reply = get(target).send(&gate).expect(403, target);
+        assert_eq!(gate.reason(&reply), "route_denied", "{target}");
+    }
+    for target in [
+        "//admin",
+        "/./admin",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/admin;x",
+        "/;/admin",
+        "/\\admin",
+        "/x\\..\\admin",
+        "/admin%2f",
+        "/%2fadmin",
+        "/admin%00",
+        "/admin/..",
+        "/%2e/admin",
+        "/admin%5c",
+    ] {
+        get(target).send(&gate).expect(400, target);
+    }
+    service.assert_untouched("all of these");
+    for target in ["/ADMIN", "/administrator", "/x/admin", "/%2561dmin", "/caf%C3%A9/~ME", "/caf/~me", "/"] {
+        forward(&gate, &service, target, target);
+    }
+}
+
+#[test]
+fn dot_segments_can_be_resolved() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service)
+        .with("[server.paths]\ndot_segments = \"resolve\"")
+        .route("/admin/**", "access = \"deny\"")
+        .start();
+    for (target, form) in [
+        ("/.", "/"),
+        ("/./", "/"),
+        ("/./a", "/a"),
+        ("/a/.", "/a/"),
+        ("/a/..", "/"),
+        ("/a/../", "/"),
+        ("/a/./b", "/a/b"),
+        ("/a/../b", "/b"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/../c?x=..", "/a/c?x=.."),
+        ("/a/b/../../c", "/c"),
+        ("/a/%2e%2e/b", "/b"),
+        ("/a/%2E/b", "/a/b"),
+        ("/a/.%2e/b", "/b"),
+        ("/admin/../b", "/b"),
+        ("/.../a", "/.../a"),
+    ] {
+        forward(&gate, &service, target, form);
+    }
+    for target in ["/a/../admin", "/a/%2e%2e/admin/x", "/./admin", "/admin/x/.."] {
+        get(target).send(&gate).expect(403, target);
+    }
+    for target in ["/..", "/../a", "/a/../..", "/a/../../b", "/%2e%2e/a", "/a//../b", "/a/..%2fb", "/a/..;/b"]
+    {
+        let reply = get(target).send(&gate).expect(400, target);
+        assert_eq!(gate.reason(&reply), "path_refused", "{target}");
+    }
+}
+
+#[test]
+fn slashes_can_be_merged() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service)
+        .with("[server.paths]\nslashes = \"merge\"")
+        .route("/admin/**", "access = \"deny\"")
+        .start();
+    for (target, form) in [
+        ("//", "/"),
+        ("///", "/"),
+        ("//a", "/a"),
+        ("/a//b", "/a/b"),
+        ("/a///b//c", "/a/b/c"),
+        ("/a//", "/a/"),
+        ("/a?x=//", "/a?x=//"),
+    ] {
+        forward(&gate, &service, target, form);
+    }
+    for target in ["//admin", "/admin//x", "///admin///"] {
+        get(target).send(&gate).expect(403, target);
+    }
+    for target in ["//..", "/a//../b", "/a%2f%2fb", "/.//a"] {
+        get(target).send(&gate).expect(400, target);
+    }
+}
+
+#[test]
+fn encoded_slashes_and_semicolons_can_be_kept() {
+    let service = Service::ok("");
+    let gate = Setup::public(&service)
+        .with("[server.paths]\nencoded_slash = \"keep\"\nsemicolon = \"keep\"")
+        .route("/admin/**", "access = \"deny\"")
+        .route("/one/{id}", "access = \"deny\"")
+        .start();
+    for (target, form) in [
+        ("/a%2fb", "/a%2Fb"),
+        ("/a%5cb", "/a%5Cb"),
+        ("/a;b=1", "/a;b=1"),
+        ("/a%3bb", "/a%3Bb"),
+        ("/a;b/c", "/a;b/c"),
+        ("/x%2fadmin", "/x%2Fadmin"),
+        ("/admin%2fx", "/admin%2Fx"),
+    ] {
+        forward(&gate, &service, target, form);
+    }
+    // What is kept is part of its segment.
+    for target in ["/admin/a%2fb", "/one/a%2fb", "/one/a;b"] {
+        get(target).send(&gate).expect(403, target);
+    }
+    for target in ["/a\\b", "/a//b", "/a/../b", "/a/%2e%2e/b", "/a%00b"] {
+        get(target).send(&gate).expect(400, target);
+    }
+}
+
+#[test]
+fn prefixes_are_rewritten_after_the_match() {
+    let service = Service::ok("");
+    let rewrite =
+        |from, to| format!("access = \"public\"\nrewrite_prefix = {{ from = \"{from}\", to = \"{to}\" }}");
+    let gate = Setup::new(service.url())
+        .with(&PUBLIC.replace("public", "deny"))
+        .route("/admin/**", &rewrite("/admin", "/internal/admin"))
+        .route("/api/**", &rewrite("/api", "/"))
+        .start();
+    for (target, form) in [
+        ("/admin", "/internal/admin"),
+        ("/admin/", "/internal/admin/"),
+        ("/admin/x/?y=/admin", "/internal/admin/x/?y=/admin"),
+        ("/%61dmin/%61?%61", "/internal/admin/a?%61"),
+        ("/api/x", "/x"),
+        ("/api/x/?q", "/x/?q"),
+        ("/api/", "/"),
+        ("/api", "/"),
+    ] {
+        forward(&gate, &service, target, form);
+    }
+    ask("GET", "/internal/admin").send(&gate).expect(403, "what it is rewritten to");
+}

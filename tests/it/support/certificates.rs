@@ -1,0 +1,88 @@
+//! Throw-away authorities and certificates.
+
+use super::temp::TempDir;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::sync::{Arc, Once};
+
+static PROVIDER: Once = Once::new();
+
+/// One authority, a certificate of it for `localhost` and one for a client, as PEM.
+#[derive(Debug)]
+pub struct Certificates {
+    pub ca: String,
+    pub server: String,
+    pub server_key: String,
+    pub client: String,
+    pub client_key: String,
+}
+
+impl Certificates {
+    pub fn new() -> Self {
+        PROVIDER.call_once(|| {
+            rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        });
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let (server, server_key) = issue(&authority, &["localhost", "127.0.0.1"]);
+        let (client, client_key) = issue(&authority, &["client.test"]);
+        Self { ca: authority.pem(), server, server_key, client, client_key }
+    }
+
+    /// Writes `ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`.
+    pub fn write_to(&self, dir: &TempDir) {
+        dir.write("ca.pem", &self.ca);
+        dir.write("server.pem", &self.server);
+        dir.write("server.key", &self.server_key);
+        dir.write("client.pem", &self.client);
+        dir.write("client.key", &self.client_key);
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        roots
+    }
+
+    pub fn server_config(&self, mutual: bool, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder();
+        let builder = if mutual {
+            let roots = Arc::new(self.roots());
+            let verifier = rustls::server::WebPkiClientVerifier::builder(roots).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let (chain, key) = parsed(&self.server, &self.server_key);
+        let mut config = builder.with_single_cert(chain, key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config)
+    }
+
+    pub fn client_config(&self, own: bool, protocols: &[&[u8]]) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder().with_root_certificates(self.roots());
+        let mut config = if own {
+            let (chain, key) = parsed(&self.client, &self.client_key);
+            builder.with_client_auth_cert(chain, key).unwrap()
+        } else {
+            builder.with_no_client_auth()
+        };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+fn issue(authority: &CertifiedIssuer<'_, KeyPair>, names: &[&str]) -> (String, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, authority).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn parsed(chain: &str, key: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+    (vec![chain], PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+}
