@@ -31,3 +31,7 @@ mod paths;
 mod routes;
 #[cfg(test)]
 mod smuggling;
+#[cfg(test)]
+mod tunnels;
+#[cfg(test)]
+mod websocket;
