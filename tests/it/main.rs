@@ -14,6 +14,8 @@
 mod support;
 
 #[cfg(test)]
+mod authenticate;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod forwarded;
@@ -22,6 +24,14 @@ mod headers;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod keysets;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod smuggling;
+#[cfg(test)]
+mod tunnels;
+#[cfg(test)]
+mod websocket;

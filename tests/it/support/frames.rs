@@ -63,13 +63,13 @@ impl Frame {
         let mut bytes = vec![(u8::from(self.last) << 7) | self.opcode];
         let mask_bit = u8::from(self.masked) << 7;
         match length {
-            0..=125 => bytes.push(mask_bit | length as u8),
+            0..=125 => bytes.push(mask_bit | u8::try_from(length).unwrap()),
             126..=0xffff => {
-                bytes.push(mask_bit | 126);
-                bytes.extend_from_slice(&(length as u16).to_be_bytes());
+                bytes.push(mask_bit | 0x7e);
+                bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
             }
             _ => {
-                bytes.push(mask_bit | 127);
+                bytes.push(mask_bit | 0x7f);
                 bytes.extend_from_slice(&(length as u64).to_be_bytes());
             }
         }
@@ -85,8 +85,8 @@ impl Frame {
         let head = wire.exactly(2)?;
         let masked = head[1] & 0x80 != 0;
         let length = match head[1] & 0x7f {
-            126 => u64::from(u16::from_be_bytes(wire.exactly(2)?.try_into().unwrap())),
-            127 => u64::from_be_bytes(wire.exactly(8)?.try_into().unwrap()),
+            0x7e => u64::from(u16::from_be_bytes(wire.exactly(2)?.try_into().unwrap())),
+            0x7f => u64::from_be_bytes(wire.exactly(8)?.try_into().unwrap()),
             short => u64::from(short),
         };
         let mask = if masked { wire.exactly(4)? } else { vec![0; 4] };

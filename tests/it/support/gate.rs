@@ -71,7 +71,9 @@ impl Gate {
                 return Ok(Self { child: Mutex::new(child), id, lines, servers, admin, setup });
             }
             if let Some(status) = child.try_wait().unwrap() {
-                readers.into_iter().for_each(|reader| reader.join().unwrap());
+                for reader in readers {
+                    reader.join().unwrap();
+                }
                 let text = lines.lock().unwrap().join("\n");
                 return Err(Refusal { code: status.code(), text });
             }
@@ -149,9 +151,9 @@ impl Gate {
 
     /// Waits until a metric has this value.
     #[track_caller]
-    pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: usize) {
         wait::until_true(&format!("{name} {labels:?} = {value}"), || {
-            (self.metric(name, labels) - value).abs() < 0.5
+            format!("{:.0}", self.metric(name, labels)) == value.to_string()
         });
     }
 

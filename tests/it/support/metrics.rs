@@ -66,7 +66,7 @@ fn pairs(mut text: &str) -> Vec<(String, String)> {
         while let Some((position, character)) = characters.next() {
             match character {
                 '\\' => {
-                    value.extend(characters.next().map(|(_, next)| if next == 'n' { '\n' } else { next }))
+                    value.extend(characters.next().map(|(_, next)| if next == 'n' { '\n' } else { next }));
                 }
                 '"' => {
                     end = position + 1;

@@ -17,6 +17,7 @@ pub const IDENTITY: &str = "\n[identity.headers]\nx-customer-id = \"subject\"\n"
 pub struct Setup {
     listen: String,
     admin: String,
+    admin_keys: String,
     server: String,
     upstream: String,
     rest: String,
@@ -30,6 +31,7 @@ impl Setup {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             admin: "127.0.0.1:0".to_owned(),
+            admin_keys: String::new(),
             server: String::new(),
             upstream: format!("url = \"{url}\"\n"),
             rest: String::new(),
@@ -56,6 +58,12 @@ impl Setup {
 
     pub fn admin(mut self, listen: &str) -> Self {
         listen.clone_into(&mut self.admin);
+        self
+    }
+
+    /// Adds keys to `[admin]`.
+    pub fn admin_keys(mut self, keys: &str) -> Self {
+        self.admin_keys.push_str(keys);
         self
     }
 
@@ -99,8 +107,8 @@ impl Setup {
     /// The whole file.
     pub fn text(&self) -> String {
         format!(
-            "[server]\nlisten = {:?}\nworkers = 1\n{}\n[admin]\nlisten = {:?}\n\n[upstreams.app]\n{}\n{}",
-            self.listen, self.server, self.admin, self.upstream, self.rest
+            "[server]\nlisten = {:?}\nworkers = 1\n{}\n[admin]\nlisten = {:?}\n{}\n\n[upstreams.app]\n{}\n{}",
+            self.listen, self.server, self.admin, self.admin_keys, self.upstream, self.rest
         )
     }
 
