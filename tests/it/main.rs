@@ -18,6 +18,8 @@ mod authenticate;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
+mod forward;
+#[cfg(test)]
 mod forwarded;
 #[cfg(test)]
 mod headers;
@@ -32,6 +34,10 @@ mod routes;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]
+mod streaming;
+#[cfg(test)]
 mod tunnels;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod websocket;
