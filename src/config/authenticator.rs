@@ -95,6 +95,21 @@ pub struct Jwt {
     pub claims: IndexMap<String, ClaimSource>,
 }
 
+impl Jwt {
+    /// Those of its keys that name a source of verification keys; there may be one at most.
+    #[must_use]
+    pub fn key_sources(&self) -> Vec<&'static str> {
+        let named = [
+            ("jwks_url", self.jwks_url.is_some()),
+            ("jwks_file", self.jwks_file.is_some()),
+            ("public_key_file", self.public_key_file.is_some()),
+            ("secret_env", self.secret_env.is_some()),
+            ("secret_file", self.secret_file.is_some()),
+        ];
+        named.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    }
+}
+
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037); "none" does not exist here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 pub enum Algorithm {
