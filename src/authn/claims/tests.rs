@@ -23,15 +23,15 @@ fn attribute(mapping: &str, claims: Value) -> Result<Option<Attribute>, String> 
 }
 
 fn text(text: &str) -> Option<Attribute> {
-    Some(Attribute::Text(text.into()))
+    Attribute::Text(text.into()).into()
 }
 
 fn integer(number: impl Into<i128>) -> Option<Attribute> {
-    Some(Attribute::Integer(number.into()))
+    Attribute::Integer(number.into()).into()
 }
 
 fn set(elements: &[&str]) -> Option<Attribute> {
-    Some(Attribute::Set(elements.iter().map(|element| (*element).into()).collect()))
+    Attribute::Set(elements.iter().map(|element| (*element).into()).collect()).into()
 }
 
 #[test]

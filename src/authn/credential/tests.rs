@@ -54,7 +54,7 @@ const MALFORMED: Result<String, Reason> = Err(Reason::CredentialMalformed);
 const REPEATED: Result<String, Reason> = Err(Reason::CredentialRepeated);
 
 fn token(text: &str) -> Result<String, Reason> {
-    Ok(text.to_owned())
+    Some(text.to_owned()).ok_or(Reason::Allowed)
 }
 
 #[test]

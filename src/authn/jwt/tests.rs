@@ -19,6 +19,9 @@ use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000;
 
+/// The same for fractions.
+const NOW_F: f64 = 1_700_000_000.0;
+
 const CONFIG: &str = "issuer = 'https://issuer.example/'\naudience = ['api', 'other']\n";
 
 fn jwt(text: &str) -> Jwt {
@@ -59,8 +62,8 @@ fn on_claims(text: &str, changes: Value) -> Reason {
     verdict(&jwt(text), &keys(), &RSA.mint(Algorithm::RS256, &with(claims(), changes)))
 }
 
-fn on_header(text: &str, header: Value) -> Reason {
-    verdict(&jwt(text), &keys(), &RSA.sign(Algorithm::RS256, &header, &claims()))
+fn on_header(text: &str, header: &Value) -> Reason {
+    verdict(&jwt(text), &keys(), &RSA.sign(Algorithm::RS256, header, &claims()))
 }
 
 #[test]
@@ -87,8 +90,8 @@ fn every_algorithm_verifies_and_another_implementation_agrees() {
 fn a_good_token_says_who_is_asking() {
     let jwt = jwt(&format!("{CONFIG}[claims]\ncustomer = 'c'\n"));
     let keys = keys();
-    let token = RSA
-        .mint(Algorithm::RS256, &with(claims(), json!({"c": 42, "scope": "a b", "exp": NOW as f64 + 10.5})));
+    let token =
+        RSA.mint(Algorithm::RS256, &with(claims(), json!({"c": 42, "scope": "a b", "exp": NOW_F + 10.5})));
     let verified = jwt.verify(&Jws::parse(&token).unwrap(), &keys, UnixTime::from_seconds(NOW)).unwrap();
     assert_eq!(&*verified.subject, "u");
     assert_eq!(verified.expires, UnixTime::from_millis(NOW * 1000 + 10_500));
@@ -105,19 +108,19 @@ fn the_algorithm_must_be_one_that_is_accepted() {
         ["none", "None", "nOnE", "", "ES512", "ES256K", "HS256", "HS512", "rs256", "RS256 ", "RS1", "dir"]
     {
         let header = json!({"alg": name, "kid": "k"});
-        assert_eq!(on_header(CONFIG, header.clone()), Reason::TokenAlgorithm, "{name}");
+        assert_eq!(on_header(CONFIG, &header), Reason::TokenAlgorithm, "{name}");
         let token = RSA.sign(Algorithm::RS256, &header, &claims());
         let (input, _) = token.rsplit_once('.').unwrap();
         assert_eq!(verdict(&jwt(CONFIG), &keys(), &format!("{input}.")), Reason::TokenAlgorithm, "{name}");
     }
-    let only_es = format!("{CONFIG}algorithms = ['ES256']\n");
+    let ecdsa_only = format!("{CONFIG}algorithms = ['ES256']\n");
     assert_eq!(
-        verdict(&jwt(&only_es), &keys(), &RSA.mint(Algorithm::RS256, &claims())),
+        verdict(&jwt(&ecdsa_only), &keys(), &RSA.mint(Algorithm::RS256, &claims())),
         Reason::TokenAlgorithm
     );
-    let only_ps = format!("{CONFIG}algorithms = ['PS256']\n");
+    let pss_only = format!("{CONFIG}algorithms = ['PS256']\n");
     assert_eq!(
-        verdict(&jwt(&only_ps), &keys(), &RSA.mint(Algorithm::RS256, &claims())),
+        verdict(&jwt(&pss_only), &keys(), &RSA.mint(Algorithm::RS256, &claims())),
         Reason::TokenAlgorithm
     );
 }
@@ -185,7 +188,7 @@ fn a_token_does_not_bring_its_own_key() {
     ] {
         let token = OTHER_RSA.sign(Algorithm::RS256, &header, &claims());
         assert_eq!(verdict(&jwt(CONFIG), &keys(), &token), Reason::TokenSignature);
-        assert_eq!(on_header(CONFIG, header), Reason::Allowed);
+        assert_eq!(on_header(CONFIG, &header), Reason::Allowed);
     }
 }
 
@@ -203,14 +206,14 @@ fn the_type_must_be_accepted_where_one_is_configured() {
     let typed = format!("{CONFIG}type = ['at+jwt', 'application/JWT']\n");
     let header = |kind: Value| with(json!({"alg": "RS256", "kid": "k"}), json!({"typ": kind}));
     for kind in ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt", "JWT", "application/jwt"] {
-        assert_eq!(on_header(&typed, header(json!(kind))), Reason::Allowed, "{kind}");
+        assert_eq!(on_header(&typed, &header(json!(kind))), Reason::Allowed, "{kind}");
     }
     for kind in
         [json!("id+jwt"), json!(""), json!("application/"), json!("application/application/jwt"), json!(null)]
     {
-        assert_eq!(on_header(&typed, header(kind)), Reason::TokenMalformed);
+        assert_eq!(on_header(&typed, &header(kind)), Reason::TokenMalformed);
     }
-    assert_eq!(on_header(CONFIG, header(json!("anything"))), Reason::Allowed);
+    assert_eq!(on_header(CONFIG, &header(json!("anything"))), Reason::Allowed);
 }
 
 #[test]
@@ -266,13 +269,13 @@ fn times_hold_with_the_leeway_and_not_beyond() {
         (json!({"exp": NOW + 1}), Reason::Allowed),
         (json!({"exp": NOW - 9}), Reason::Allowed),
         (json!({"exp": NOW - 10}), Reason::TokenExpired),
-        (json!({"exp": NOW as f64 - 9.5}), Reason::Allowed),
-        (json!({"exp": NOW as f64 - 10.001}), Reason::TokenExpired),
+        (json!({"exp": NOW_F - 9.5}), Reason::Allowed),
+        (json!({"exp": NOW_F - 10.001}), Reason::TokenExpired),
         (json!({"exp": 0}), Reason::TokenExpired),
         (json!({"exp": -1}), Reason::TokenMalformed),
         (json!({"nbf": null, "iat": null}), Reason::Allowed),
         (json!({"nbf": NOW + 10}), Reason::Allowed),
-        (json!({"nbf": NOW as f64 + 10.001}), Reason::TokenNotYetValid),
+        (json!({"nbf": NOW_F + 10.001}), Reason::TokenNotYetValid),
         (json!({"nbf": NOW + 11}), Reason::TokenNotYetValid),
         (json!({"nbf": "soon"}), Reason::TokenMalformed),
         (json!({"iat": NOW + 10}), Reason::Allowed),
@@ -297,7 +300,7 @@ fn a_lifetime_can_be_bounded() {
     for (changes, reason) in [
         (json!({"iat": NOW, "exp": NOW + 3600}), Reason::Allowed),
         (json!({"iat": NOW, "exp": NOW + 3601}), Reason::TokenClaim),
-        (json!({"iat": NOW, "exp": NOW as f64 + 3600.5}), Reason::TokenClaim),
+        (json!({"iat": NOW, "exp": NOW_F + 3600.5}), Reason::TokenClaim),
         (json!({"iat": null}), Reason::TokenClaim),
         (json!({"iat": 0}), Reason::TokenClaim),
     ] {
@@ -379,17 +382,21 @@ fn no_changed_byte_passes() {
     }
 }
 
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
-    #[test]
-    fn no_shortened_or_lengthened_token_passes(cut in 0_usize..400, inserted in "[A-Za-z0-9_=. -]{1,8}") {
-        let (jwt, keys) = (jwt(CONFIG), keys());
-        let token = ED25519.sign(Algorithm::EdDSA, &json!({"alg": "EdDSA", "kid": "ed"}), &claims());
-        let at = cut.min(token.len() - 1);
-        proptest::prop_assert_ne!(verdict(&jwt, &keys, &token[..at]), Reason::Allowed);
-        let longer = format!("{}{inserted}{}", &token[..at], &token[at..]);
-        proptest::prop_assert_ne!(verdict(&jwt, &keys, &longer), Reason::Allowed);
+#[test]
+fn no_shortened_or_lengthened_token_passes() {
+    let (jwt, keys) = (jwt(CONFIG), keys());
+    let token = ED25519.sign(Algorithm::EdDSA, &json!({"alg": "EdDSA", "kid": "ed"}), &claims());
+    assert_eq!(verdict(&jwt, &keys, &token), Reason::Allowed);
+    for position in 0..token.len() {
+        let (front, back) = token.split_at(position);
+        assert_ne!(verdict(&jwt, &keys, front), Reason::Allowed);
+        assert_eq!(verdict(&jwt, &keys, back) == Reason::Allowed, position == 0);
+        for inserted in ["A", "_", "=", ".", " ", "\n", "AA", "AAAA", "==", "%3D"] {
+            let longer = format!("{front}{inserted}{back}");
+            assert_ne!(verdict(&jwt, &keys, &longer), Reason::Allowed, "{position} {inserted:?}");
+        }
     }
+    assert_ne!(verdict(&jwt, &keys, &format!("{token}=")), Reason::Allowed);
 }
 
 #[test]
