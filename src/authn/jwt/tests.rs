@@ -422,6 +422,7 @@ fn a_configuration_that_contradicts_itself_is_refused_in_one_go() {
         ("audience = 'x'", vec!["authenticators.a"]),
         ("issuer = 'issuer.example'", vec!["authenticators.a.issuer"]),
         ("jwks_url = 'file:///keys'", vec!["authenticators.a.jwks_url"]),
+        ("jwks_url = 'https://user:password@issuer.example/'", vec!["authenticators.a.jwks_url"]),
         ("issuer = ''\njwks_file = 'x'", vec!["authenticators.a.issuer"]),
         ("jwks_file = 'x'\nsecret_env = 'Y'", vec!["authenticators.a.secret_env"]),
         (
