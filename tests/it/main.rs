@@ -16,6 +16,8 @@ mod support;
 #[cfg(test)]
 mod authenticate;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod forward;
@@ -26,6 +28,8 @@ mod headers;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod keysets;
 #[cfg(test)]
 mod paths;
@@ -35,6 +39,8 @@ mod routes;
 mod smuggling;
 #[cfg(test)]
 mod streaming;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Request {
 pub struct Connection {
     pub raw: Vec<u8>,
     pub received: u64,
-    /// Whether the other side closed it.
+    /// Whether it has ended, by whichever side.
     pub closed: bool,
 }
 
@@ -208,7 +208,7 @@ impl Service {
         assert!(seen.iter().all(String::is_empty), "{case}: the service received {seen:?}");
     }
 
-    /// Waits until the other side has closed the connection of that number.
+    /// Waits until the connection of that number has ended.
     #[track_caller]
     pub fn wait_closed(&self, number: usize) {
         wait::until_true("the gate closes its connection", || {
@@ -231,16 +231,17 @@ fn serve(stream: impl Duplex + 'static, log: &Log, handler: &Handler) {
             connection.received += bytes.len() as u64;
             let room = KEPT.saturating_sub(connection.raw.len()).min(bytes.len());
             connection.raw.extend_from_slice(&bytes[..room]);
-            connection.closed |= bytes.is_empty();
         });
         wire.stream().set_patience(None);
-        if let Err(error) = converse(&mut wire, number, &log, &handler) {
-            let mut state = log.state();
-            state.connections[number].closed = true;
-            if error.kind() == ErrorKind::InvalidData {
-                let raw = latin1(&state.connections[number].raw);
-                state.breaches.push(format!("{error} in {raw:?}"));
-            }
+        let outcome = converse(&mut wire, number, &log, &handler);
+        drop(wire);
+        let mut state = log.state();
+        state.connections[number].closed = true;
+        if let Err(error) = outcome.as_ref()
+            && error.kind() == ErrorKind::InvalidData
+        {
+            let raw = latin1(&state.connections[number].raw);
+            state.breaches.push(format!("{error} in {raw:?}"));
         }
     });
 }
