@@ -15,105 +15,87 @@ fn verdict(gate: &Gate, idp: &Idp, target: &str, claims: &Value) -> (u16, String
     (reply.status, gate.reason(&reply))
 }
 
+/// A requirement, the reason when it lacks, claims that suffice and claims that do not.
+type Requirement = (&'static str, &'static str, Vec<Value>, Vec<Value>);
+
+fn requirements() -> Vec<Requirement> {
+    let roles = |roles: &[&str]| json!({ "roles": roles });
+    let permissions = |permissions: &[&str]| json!({ "permissions": permissions });
+    let capabilities = |capabilities: &[&str]| json!({ "capabilities": capabilities });
+    let scope = |scope: &str| json!({ "scope": scope });
+    let none = || json!({});
+    vec![
+        (
+            "roles = [\"a\", \"b\"]",
+            "role_missing",
+            vec![roles(&["a", "b"]), roles(&["c", "b", "a"]), json!({ "roles": "a b" })],
+            vec![none(), roles(&["a"]), roles(&["A", "B"]), roles(&["ab"]), scope("a b")],
+        ),
+        (
+            "scopes = [\"read:x\", \"write:x\"]",
+            "scope_missing",
+            vec![scope("read:x write:x"), json!({ "scp": ["write:x", "read:x"] })],
+            vec![none(), scope("read:x"), scope("read:xx write:x"), roles(&["read:x", "write:x"])],
+        ),
+        (
+            "permissions = [\"admin:delete\"]",
+            "permission_missing",
+            vec![permissions(&["admin:delete", "x"])],
+            vec![none(), permissions(&["admin"]), permissions(&["admin:*"]), permissions(&[])],
+        ),
+        (
+            "capabilities = [\"can.stream\"]",
+            "capability_missing",
+            vec![capabilities(&["can.stream"])],
+            vec![none(), capabilities(&["can"]), json!({ "capabilities": null })],
+        ),
+        (
+            "any_role = [\"admin\", \"editor\"]",
+            "role_missing",
+            vec![roles(&["admin"]), roles(&["x", "editor"])],
+            vec![none(), roles(&["x"]), roles(&["administrator"])],
+        ),
+        ("any_scope = [\"a\", \"b\"]", "scope_missing", vec![scope("b")], vec![none(), scope("c")]),
+        (
+            "any_permission = [\"a\", \"b\"]",
+            "permission_missing",
+            vec![permissions(&["a"])],
+            vec![none(), permissions(&["c"])],
+        ),
+        (
+            "any_capability = [\"a\", \"b\"]",
+            "capability_missing",
+            vec![capabilities(&["a"])],
+            vec![none(), capabilities(&["c"])],
+        ),
+        (
+            "roles = [\"a\"]\nrequire.any_scope = [\"x\", \"y\"]",
+            "scope_missing",
+            vec![json!({ "roles": ["a"], "scope": "y" })],
+            vec![roles(&["a"])],
+        ),
+    ]
+}
+
 #[test]
 fn what_is_required_must_be_there() {
     let (service, idp) = (Service::ok(""), Idp::start());
-    let requirements: &[(&str, &str, &str, &[Value], &[Value])] = &[
-        (
-            "/roles",
-            "roles = [\"a\", \"b\"]",
-            "role_missing",
-            &[json!({ "roles": ["a", "b"] }), json!({ "roles": ["c", "b", "a"] }), json!({ "roles": "a b" })],
-            &[
-                json!({}),
-                json!({ "roles": ["a"] }),
-                json!({ "roles": ["A", "B"] }),
-                json!({ "roles": ["ab"] }),
-                json!({ "scope": "a b" }),
-            ],
-        ),
-        (
-            "/scopes",
-            "scopes = [\"read:x\", \"write:x\"]",
-            "scope_missing",
-            &[json!({ "scope": "read:x write:x" }), json!({ "scp": ["write:x", "read:x"] })],
-            &[
-                json!({}),
-                json!({ "scope": "read:x" }),
-                json!({ "scope": "read:xx write:x" }),
-                json!({ "roles": ["read:x", "write:x"] }),
-            ],
-        ),
-        (
-            "/permissions",
-            "permissions = [\"admin:delete\"]",
-            "permission_missing",
-            &[json!({ "permissions": ["admin:delete", "x"] })],
-            &[
-                json!({}),
-                json!({ "permissions": ["admin"] }),
-                json!({ "permissions": ["admin:*"] }),
-                json!({ "permissions": [] }),
-            ],
-        ),
-        (
-            "/capabilities",
-            "capabilities = [\"can.stream\"]",
-            "capability_missing",
-            &[json!({ "capabilities": ["can.stream"] })],
-            &[json!({}), json!({ "capabilities": ["can"] }), json!({ "capabilities": null })],
-        ),
-        (
-            "/any-role",
-            "any_role = [\"admin\", \"editor\"]",
-            "role_missing",
-            &[json!({ "roles": ["admin"] }), json!({ "roles": ["x", "editor"] })],
-            &[json!({}), json!({ "roles": ["x"] }), json!({ "roles": ["administrator"] })],
-        ),
-        (
-            "/any-scope",
-            "any_scope = [\"a\", \"b\"]",
-            "scope_missing",
-            &[json!({ "scope": "b" })],
-            &[json!({}), json!({ "scope": "c" })],
-        ),
-        (
-            "/any-permission",
-            "any_permission = [\"a\", \"b\"]",
-            "permission_missing",
-            &[json!({ "permissions": ["a"] })],
-            &[json!({ "permissions": ["c"] })],
-        ),
-        (
-            "/any-capability",
-            "any_capability = [\"a\", \"b\"]",
-            "capability_missing",
-            &[json!({ "capabilities": ["a"] })],
-            &[json!({ "capabilities": ["c"] })],
-        ),
-        (
-            "/both",
-            "roles = [\"a\"]\nrequire.any_scope = [\"x\", \"y\"]",
-            "scope_missing",
-            &[json!({ "roles": ["a"], "scope": "y" })],
-            &[json!({ "roles": ["a"] })],
-        ),
-    ];
-    let setup = Setup::guarded(&service, &idp);
-    let with = |setup: Setup, (path, keys, ..): &(&str, &str, _, _, _)| {
-        setup.route(path, &format!("require.{keys}"))
+    let requirements = requirements();
+    let with = |setup: Setup, (number, requirement): (usize, &Requirement)| {
+        setup.route(&format!("/{number}"), &format!("require.{}", requirement.0))
     };
-    let gate = requirements.iter().fold(setup, with).start();
-    for (path, _, reason, enough, lacking) in requirements {
-        for claims in *enough {
-            assert_eq!(verdict(&gate, &idp, path, claims), (200, "allowed".to_owned()), "{path} {claims}");
+    let gate = requirements.iter().enumerate().fold(Setup::guarded(&service, &idp), with).start();
+    for (number, (keys, reason, enough, lacking)) in requirements.iter().enumerate() {
+        let path = format!("/{number}");
+        for claims in enough {
+            assert_eq!(verdict(&gate, &idp, &path, claims), (200, "allowed".to_owned()), "{keys} {claims}");
         }
         let before = service.received();
-        for claims in *lacking {
-            assert_eq!(verdict(&gate, &idp, path, claims), (403, (*reason).to_owned()), "{path} {claims}");
+        for claims in lacking {
+            assert_eq!(verdict(&gate, &idp, &path, claims), (403, (*reason).to_owned()), "{keys} {claims}");
         }
-        get(path).send(&gate).expect(401, "without a token it is 401, not 403");
-        assert_eq!(service.received(), before, "{path}");
+        get(&path).send(&gate).expect(401, "without a token it is 401, not 403");
+        assert_eq!(service.received(), before, "{keys}");
     }
 }
 

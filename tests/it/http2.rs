@@ -5,6 +5,7 @@ use crate::support::idp::{Idp, Mode};
 use crate::support::request::{ask, get};
 use crate::support::service::{ClosedPort, Service};
 use crate::support::setup::{PUBLIC, Setup};
+use crate::support::wait::until_true;
 
 #[test]
 fn from_http2_to_http1() {
@@ -157,6 +158,8 @@ fn grpc_denials_are_trailers_only() {
         .route("/away.S/M", "authenticators = [\"away\"]")
         .start_unready();
     let token = format!("Bearer {}", idp.token().build());
+    let fetched = [("authenticator", "main"), ("result", "success")];
+    until_true("the good issuer's keys are there", || gate.metric("jwks_refreshes_total", &fetched) > 0.5);
     let other = format!("Bearer {}", away.token().build());
     let mut client = Http2::connect(gate.address());
     for (case, target, token, code) in [

@@ -11,14 +11,17 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody imports a test binary")]
 
 #[cfg(test)]
-mod support;
-
+mod admin;
 #[cfg(test)]
 mod authenticate;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -32,6 +35,10 @@ mod http2;
 #[cfg(test)]
 mod keysets;
 #[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod routes;
@@ -39,6 +46,8 @@ mod routes;
 mod smuggling;
 #[cfg(test)]
 mod streaming;
+#[cfg(test)]
+mod support;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
