@@ -39,6 +39,8 @@ mod layering;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod path_settings;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod routes;
@@ -56,3 +58,5 @@ mod tunnels;
 mod upstream;
 #[cfg(test)]
 mod websocket;
+#[cfg(test)]
+mod websocket_tokens;
