@@ -4,13 +4,25 @@
 //! docs/configuration.md are made from these types. What the values mean together is checked in `compile`.
 
 pub mod authenticator;
+mod check;
+pub mod document;
+mod environment;
 pub mod identity;
+pub mod load;
 pub mod log;
+mod not_yet;
 pub mod policy;
 pub mod problem;
+pub mod reference;
+mod report;
+pub mod schema;
 pub mod server;
+mod shape;
 pub mod units;
 pub mod upstream;
+
+#[cfg(test)]
+mod tests;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;

@@ -1,3 +1,7 @@
 //! The command `sidegate`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidegate::cli::main()
+}

@@ -51,18 +51,22 @@ pub struct Jwt {
     /// Where the key set (RFC 7517) is fetched from. Exactly one source of keys; default: OIDC discovery at the issuer.
     pub jwks_url: Option<String>,
     /// A file with the key set; read again every `jwks_refresh`.
+    #[schemars(extend("format" = "path"))]
     pub jwks_file: Option<PathBuf>,
     /// A PEM file with one public key.
+    #[schemars(extend("format" = "path"))]
     pub public_key_file: Option<PathBuf>,
     /// The environment variable that holds the shared secret of HS256, HS384 or HS512; at least 32 bytes.
+    #[schemars(extend("format" = "variable"))]
     pub secret_env: Option<String>,
     /// The file that holds the shared secret; one final newline is dropped.
+    #[schemars(extend("format" = "path"))]
     pub secret_file: Option<PathBuf>,
     /// The signature algorithms that are accepted; they must fit the source of keys.
     /// Default: the asymmetric ones, or HS256 for a secret.
     #[serde(default)]
     pub algorithms: Vec<Algorithm>,
-    /// Tolerance for `exp`, `nbf` and `iat`; at most 5m.
+    /// Tolerance for `exp`, `nbf` and `iat`.
     #[serde(default = "ten_seconds")]
     #[schemars(extend("maximum" = "5m"))]
     pub leeway: Period,
@@ -90,9 +94,26 @@ pub struct Jwt {
     /// Remove the credential before the request is forwarded.
     #[serde(default)]
     pub strip_credential: bool,
-    /// Identity attributes, and where each stands in the token.
+    /// Identity attributes, and where each stands in the token. Defaults: `subject` = `sub`; `scopes` = `scope` and `scp`;
+    /// `roles`, `permissions`, `capabilities` = the claim of that name. Any other name is yours; `authenticator` and
+    /// `auth_method` are built in.
     #[serde(default)]
     pub claims: IndexMap<String, ClaimSource>,
+}
+
+impl Jwt {
+    /// Those of its keys that name a source of verification keys; there may be one at most.
+    #[must_use]
+    pub fn key_sources(&self) -> Vec<&'static str> {
+        let named = [
+            ("jwks_url", self.jwks_url.is_some()),
+            ("jwks_file", self.jwks_file.is_some()),
+            ("public_key_file", self.public_key_file.is_some()),
+            ("secret_env", self.secret_env.is_some()),
+            ("secret_file", self.secret_file.is_some()),
+        ];
+        named.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    }
 }
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037); "none" does not exist here.
@@ -187,7 +208,7 @@ pub enum ClaimSource {
     /// One claim: a top-level name as it is written, or a JSON Pointer (RFC 6901) if it begins with "/".
     Name(String),
     /// The union of several.
-    Union(Vec<String>),
+    Union(#[schemars(length(min = 1))] Vec<String>),
     /// One claim or several, with conditions.
     Claim(ClaimRule),
     /// A constant.

@@ -28,7 +28,7 @@ pub enum HeaderSource {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderRule {
-    /// The attribute.
+    /// The identity attribute whose value is sent.
     pub attribute: String,
     /// Send no header when the attribute is missing, null or empty, instead of refusing the request.
     #[serde(default)]

@@ -102,7 +102,8 @@ pub struct Route {
 pub struct RewritePrefix {
     /// What the path begins with; whole segments.
     pub from: String,
-    /// What stands there instead.
+    /// What stands there instead, such as "/internal"; empty = nothing.
+    #[schemars(length(min = 0))]
     pub to: String,
 }
 

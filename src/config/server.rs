@@ -1,6 +1,7 @@
 //! `[server]` and `[admin]`: where requests come in, and within which bounds.
 
 use super::units::{OneOrMany, Period, Size};
+use crate::target::PathRules;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -88,10 +89,13 @@ impl JsonSchema for Network {
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {
     /// PEM file with the certificate chain, leaf first; read again when it changes.
+    #[schemars(extend("format" = "path"))]
     pub cert_file: PathBuf,
     /// PEM file with the private key; read again when it changes.
+    #[schemars(extend("format" = "path"))]
     pub key_file: PathBuf,
     /// PEM file with the authorities that client certificates are checked against; present = mutual TLS.
+    #[schemars(extend("format" = "path"))]
     pub client_ca_file: Option<PathBuf>,
     /// Whether a client must show a certificate.
     #[serde(default)]
@@ -116,7 +120,7 @@ pub struct Limits {
     /// Open client connections; more wait in the kernel's backlog.
     #[schemars(range(min = 1))]
     pub connections: u32,
-    /// Bytes of a request head, between 1KiB and 1MiB; 431 beyond.
+    /// Bytes of a request head; 431 beyond.
     #[schemars(extend("minimum" = "1KiB", "maximum" = "1MiB"))]
     pub header_bytes: Size,
     /// Header fields of a request; 431 beyond.
@@ -169,13 +173,13 @@ impl Default for Shutdown {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Paths {
-    /// `.` and `..` segments: `refuse`, or `resolve` them before rules are looked at.
+    /// What becomes of `.` and `..` segments, however they are spelled.
     pub dot_segments: DotSegments,
-    /// `//`: `refuse`, or `merge` into one.
+    /// What becomes of `//`.
     pub slashes: Slashes,
-    /// `%2F` and `%5C` inside a segment: `refuse`, or `keep` as part of it.
+    /// What becomes of `%2F` and `%5C` inside a segment.
     pub encoded_slash: Keep,
-    /// `;` and `%3B` inside a segment: `refuse`, or `keep` as part of it.
+    /// What becomes of `;` and `%3B` inside a segment.
     pub semicolon: Keep,
 }
 
@@ -183,10 +187,10 @@ pub struct Paths {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DotSegments {
-    /// 400.
+    /// Refused with 400.
     #[default]
     Refuse,
-    /// Resolved as in RFC 3986 §5.2.4; a path that climbs above the root is refused.
+    /// Resolved as in RFC 3986 §5.2.4, before rules are looked at; a path that climbs above the root is refused.
     Resolve,
 }
 
@@ -194,10 +198,10 @@ pub enum DotSegments {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Slashes {
-    /// 400.
+    /// Refused with 400.
     #[default]
     Refuse,
-    /// Merged into one.
+    /// Merged into one `/`, before rules are looked at.
     Merge,
 }
 
@@ -205,11 +209,22 @@ pub enum Slashes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// 400.
+    /// Refused with 400.
     #[default]
     Refuse,
-    /// Kept as it is.
+    /// Kept as it is, as part of the segment.
     Keep,
+}
+
+impl From<Paths> for PathRules {
+    fn from(paths: Paths) -> Self {
+        Self {
+            resolve_dot_segments: paths.dot_segments == DotSegments::Resolve,
+            merge_slashes: paths.slashes == Slashes::Merge,
+            keep_encoded_slash: paths.encoded_slash == Keep::Keep,
+            keep_semicolon: paths.semicolon == Keep::Keep,
+        }
+    }
 }
 
 /// The listener for probes and metrics; nothing of it can be reached through `[server]`.

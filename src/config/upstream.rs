@@ -55,10 +55,13 @@ pub struct Upstream {
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTls {
     /// PEM file with the authorities to trust instead of the system's.
+    #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
     /// PEM file with our certificate chain, for mutual TLS.
+    #[schemars(extend("format" = "path"))]
     pub cert_file: Option<PathBuf>,
     /// PEM file with the key of `cert_file`.
+    #[schemars(extend("format" = "path"))]
     pub key_file: Option<PathBuf>,
     /// The name the service's certificate must bear; default: the host of the url.
     pub server_name: Option<String>,

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Checks the TOML that readers copy.
+
+    .ci/snippets.py                         every ```toml block of the Markdown files parses as TOML
+    .ci/snippets.py --gate BINARY           and the whole configurations among them pass `sidegate check`
+    .ci/snippets.py --gate BINARY --files FILE …    these configuration files pass `sidegate check`
+
+A block is a whole configuration if its first line is `# file: NAME` or if it has a table [upstreams.NAME].
+Environment variables that it names get a value. It cannot name files, since there are none beside it.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```toml[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+WHOLE = re.compile(r"\A# file:|^\[upstreams[.\]]", re.MULTILINE)
+NAMED = re.compile(r'_env\s*=\s*"([A-Za-z_][A-Za-z0-9_]*)"|(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}')
+# Long enough for an HMAC secret.
+VALUE = "0123456789abcdef" * 4
+
+
+def environment(text):
+    """This process's environment, and a value for every variable that the configuration needs."""
+    names = {name for pair in NAMED.findall(text) for name in pair if name}
+    return {**dict.fromkeys(names, VALUE), **os.environ}
+
+
+def judged(gate, path, text):
+    """What `sidegate check` says against the file; empty if nothing."""
+    done = subprocess.run([gate, "check", "--config", path], cwd=ROOT, env=environment(text), text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+    return "" if done.returncode == 0 else f"exit status {done.returncode}\n{done.stdout}"
+
+
+def check_files(gate, names):
+    broken = 0
+    for name in names:
+        if complaint := judged(gate, ROOT / name, (ROOT / name).read_text()):
+            broken += 1
+            print(f"FAIL {name}: {complaint}")
+    print(f".ci/snippets.py: {len(names)} configuration files, {broken} refused")
+    return 1 if broken else 0
+
+
+def check_blocks(gate):
+    pages = [path for path in sorted(ROOT.rglob("*.md")) if "target" not in path.relative_to(ROOT).parts]
+    blocks = whole = broken = 0
+    for page in pages:
+        text = page.read_text()
+        for match in BLOCK.finditer(text):
+            blocks += 1
+            where = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}"
+            complaint = ""
+            try:
+                tomllib.loads(match[1])
+            except tomllib.TOMLDecodeError as error:
+                complaint = f"not TOML: {error}"
+            if not complaint and WHOLE.search(match[1]):
+                whole += 1
+                if gate:
+                    with tempfile.TemporaryDirectory() as folder:
+                        path = Path(folder) / "config.toml"
+                        path.write_text(match[1])
+                        complaint = judged(gate, path, match[1])
+            if complaint:
+                broken += 1
+                print(f"FAIL {where}: {complaint}")
+    with_gate = "checked by the gate" if gate else "not checked by the gate"
+    print(f".ci/snippets.py: {blocks} TOML blocks parsed, {whole} whole configurations {with_gate}, {broken} broken")
+    return 1 if broken or not whole else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gate", type=lambda path: str(Path(path).resolve()), help="the binary sidegate")
+    parser.add_argument("--files", nargs="+", help="configuration files instead of Markdown blocks")
+    arguments = parser.parse_args()
+    if not arguments.files:
+        return check_blocks(arguments.gate)
+    if not arguments.gate:
+        parser.error("--files needs --gate")
+    return check_files(arguments.gate, arguments.files)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

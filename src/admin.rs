@@ -1,0 +1,125 @@
+//! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
+
+use crate::authn::keys::KeyStore;
+use crate::telemetry::metrics::{KeyFigures, Metrics};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+/// How long a probe may take to say what it wants.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long accepting rests after it has failed.
+const REST: Duration = Duration::from_millis(100);
+
+/// What probes and scrapes ask about.
+#[derive(Debug)]
+pub struct Admin {
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// The keys of every jwt authenticator.
+    pub stores: Vec<Arc<KeyStore>>,
+    /// Whether readiness waits for keys.
+    pub ready_requires_keys: bool,
+    /// Set when the process begins to end.
+    pub draining: AtomicBool,
+}
+
+impl Admin {
+    /// Why the gate is not ready; empty when it is.
+    #[must_use]
+    pub fn unready(&self) -> Vec<String> {
+        let mut why = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            why.push("draining".to_owned());
+        }
+        if self.ready_requires_keys {
+            let waiting = self.stores.iter().filter(|store| !store.has_had_keys());
+            why.extend(
+                waiting.map(|store| format!("authenticator {} has no keys yet", store.settings().name)),
+            );
+        }
+        why
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/livez" | "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.unready().as_slice() {
+                [] => text(StatusCode::OK, "ready\n"),
+                why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
+            },
+            "/metrics" => {
+                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures()));
+                let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+        }
+    }
+
+    fn key_figures(&self) -> Vec<KeyFigures> {
+        let figures = |store: &Arc<KeyStore>| {
+            let refreshes = store.refreshes();
+            KeyFigures {
+                authenticator: Arc::clone(&store.settings().name),
+                successes: refreshes.successes(),
+                errors: refreshes.errors(),
+                last_success: refreshes.last_success().map(crate::clock::UnixTime::seconds),
+                ignored: refreshes.ignored_keys(),
+            }
+        };
+        self.stores.iter().map(figures).collect()
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Answers probes and scrapes for as long as it is polled.
+pub async fn serve(listener: TcpListener, admin: Rc<Admin>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(spawn_local(connection(stream, Rc::clone(&admin)))),
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(REST).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, admin: Rc<Admin>) {
+    let service = service_fn(|request| {
+        let response = admin.answer(&request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 << 10);
+    // A probe that goes away has its answer or does not want one.
+    builder.serve_connection(TokioIo::new(stream), service).await.ok();
+}

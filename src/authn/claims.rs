@@ -1,0 +1,345 @@
+//! From claims to an identity: which attribute stands where in a token, and what it must look like.
+//!
+//! Everything about the mapping is settled when the configuration is compiled; a request only walks it. A claim that is
+//! there but cannot be used refuses the token: nothing is guessed, and `null` is no customer called "None".
+
+use crate::config::authenticator::{AttributeType, ClaimRule, ClaimSource, Scalar};
+use crate::identity::{Attribute, Identity, SET_ATTRIBUTES};
+use indexmap::IndexMap;
+use serde_json::{Map, Number, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The attribute that every identity has: who the token is about.
+pub const SUBJECT: &str = "subject";
+
+/// Attributes that sidegate sets itself.
+pub const BUILT_IN: [&str; 2] = ["authenticator", "auth_method"];
+
+/// A claim is missing or cannot be used. The names are the configuration's; no value appears.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the attribute `{attribute}` {why}")]
+pub struct ClaimError {
+    /// The attribute that was to be set.
+    pub attribute: Arc<str>,
+    /// What is wrong with the claim behind it.
+    pub why: &'static str,
+}
+
+/// Where a claim stands: a top-level name as it is written, or a JSON Pointer (RFC 6901) when it begins with `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPath {
+    first: String,
+    rest: Vec<String>,
+}
+
+impl ClaimPath {
+    /// Reads a path as the configuration writes it.
+    ///
+    /// # Errors
+    /// If it is empty, or a pointer with a `~` that is neither `~0` nor `~1` (RFC 6901 §3).
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let Some(pointer) = text.strip_prefix('/') else {
+            return if text.is_empty() {
+                Err("a claim needs a name")
+            } else {
+                Ok(Self { first: text.to_owned(), rest: Vec::new() })
+            };
+        };
+        let mut steps = pointer.split('/').map(unescape);
+        let first = steps.next().unwrap_or_else(|| Ok(String::new()))?;
+        Ok(Self { first, rest: steps.collect::<Result<_, _>>()? })
+    }
+
+    /// The claim, unless it is missing or null.
+    #[must_use]
+    pub fn find<'a>(&self, members: &'a Map<String, Value>) -> Option<&'a Value> {
+        let first = members.get(&self.first)?;
+        let found = self.rest.iter().try_fold(first, |value, step| match value {
+            Value::Object(members) => members.get(step),
+            Value::Array(list) => list.get(index(step)?),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        })?;
+        (!found.is_null()).then_some(found)
+    }
+}
+
+/// Undoes the escapes of one reference token (RFC 6901 §4): `~1` first, then `~0`.
+fn unescape(step: &str) -> Result<String, &'static str> {
+    let is_good = step.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+    if is_good {
+        Ok(step.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Err("in a JSON Pointer `~` is written `~0`, and `/` inside a name `~1`")
+    }
+}
+
+/// An array index: digits without a leading zero (RFC 6901 §4).
+fn index(step: &str) -> Option<usize> {
+    let is_canonical =
+        step == "0" || (!step.starts_with('0') && step.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_canonical { step.parse().ok() } else { None }
+}
+
+/// What a claim must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Text or a whole number, whichever it is.
+    TextOrInteger,
+    Text,
+    Integer,
+    Boolean,
+    Set,
+}
+
+#[derive(Clone, Debug)]
+enum Origin {
+    Constant(Attribute),
+    Claims { paths: Vec<ClaimPath>, shape: Shape, required: bool, prefix: Option<String> },
+}
+
+/// The mapping of one authenticator.
+#[derive(Clone, Debug)]
+pub struct ClaimMap {
+    rules: Vec<(Arc<str>, Origin)>,
+}
+
+impl ClaimMap {
+    /// Compiles the mapping, with the defaults for what it does not name: `subject` from `sub`, `scopes` from `scope` and
+    /// `scp`, and `permissions`, `roles` and `capabilities` from the claims of their names.
+    ///
+    /// # Errors
+    /// Every attribute that cannot be mapped like that, and why.
+    pub fn new(sources: &IndexMap<String, ClaimSource>) -> Result<Self, Vec<(String, String)>> {
+        let mut rules: Vec<(Arc<str>, Origin)> = Vec::new();
+        let mut errors = Vec::new();
+        for (attribute, source) in sources {
+            match compile(attribute, source) {
+                Ok(origin) => rules.push((attribute.as_str().into(), origin)),
+                Err(why) => errors.push((attribute.clone(), why.to_owned())),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let default = |attribute: &str| -> Vec<String> {
+            match attribute {
+                SUBJECT => vec!["sub".to_owned()],
+                "scopes" => vec!["scope".to_owned(), "scp".to_owned()],
+                name => vec![name.to_owned()],
+            }
+        };
+        for attribute in std::iter::once(SUBJECT).chain(SET_ATTRIBUTES) {
+            if !sources.contains_key(attribute) {
+                let origin = compile(attribute, &ClaimSource::Union(default(attribute)));
+                rules.push((
+                    attribute.into(),
+                    origin.map_err(|why| vec![(attribute.to_owned(), why.to_owned())])?,
+                ));
+            }
+        }
+        Ok(Self { rules })
+    }
+
+    /// Adds the attributes that sidegate sets itself: the authenticator's name, and its kind as `auth_method`.
+    #[must_use]
+    pub fn built_in(mut self, authenticator: &str, kind: &str) -> Self {
+        for (attribute, value) in BUILT_IN.into_iter().zip([authenticator, kind]) {
+            self.rules.push((attribute.into(), Origin::Constant(Attribute::Text(value.into()))));
+        }
+        self
+    }
+
+    /// The names of the attributes that an identity can have.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|(attribute, _)| attribute.as_ref())
+    }
+
+    /// Makes the identity of claims that were verified. An attribute whose claim is missing or null is left out.
+    ///
+    /// Several claims are a union for a set; for any other attribute the first that is there counts.
+    ///
+    /// # Errors
+    /// If a claim that is required is missing, one that is there has the wrong type, or there is no subject.
+    pub fn identity(&self, members: &Map<String, Value>) -> Result<Identity, ClaimError> {
+        let mut identity = Identity::default();
+        for (attribute, origin) in &self.rules {
+            let fail = |why| ClaimError { attribute: Arc::clone(attribute), why };
+            let value = match origin {
+                Origin::Constant(value) => Some(value.clone()),
+                Origin::Claims { paths, shape, required, prefix } => {
+                    let value = read(paths, *shape, prefix.as_deref(), members).map_err(fail)?;
+                    if *required && value.is_none() {
+                        return Err(fail("is required, and its claim is missing"));
+                    }
+                    value
+                }
+            };
+            if let Some(value) = value {
+                identity.insert(Arc::clone(attribute), value);
+            }
+        }
+        match subject(&identity) {
+            Some(subject) if !subject.is_empty() => Ok(identity),
+            Some(_) | None => Err(ClaimError { attribute: SUBJECT.into(), why: "is missing or empty" }),
+        }
+    }
+}
+
+/// The subject of an identity as text.
+#[must_use]
+pub fn subject(identity: &Identity) -> Option<Arc<str>> {
+    match identity.attribute(SUBJECT)? {
+        Attribute::Text(text) => Some(Arc::clone(text)),
+        Attribute::Integer(number) => Some(number.to_string().into()),
+        Attribute::Boolean(_) | Attribute::Set(_) => None,
+    }
+}
+
+fn compile(attribute: &str, source: &ClaimSource) -> Result<Origin, &'static str> {
+    if attribute.is_empty() {
+        return Err("an attribute needs a name");
+    }
+    if BUILT_IN.contains(&attribute) {
+        return Err("sidegate sets this attribute itself");
+    }
+    let is_set = SET_ATTRIBUTES.contains(&attribute);
+    let plain = |claims: Vec<String>| ClaimRule {
+        claim: crate::config::units::OneOrMany(claims),
+        required: false,
+        kind: None,
+        strip_prefix: None,
+    };
+    match source {
+        ClaimSource::Constant(constant) => constant_value(is_set, &constant.value)
+            .filter(|value| {
+                attribute != SUBJECT || matches!(value, Attribute::Text(_) | Attribute::Integer(_))
+            })
+            .map(Origin::Constant)
+            .ok_or("this attribute cannot have a constant of that type"),
+        ClaimSource::Name(name) => compile_rule(attribute, is_set, &plain(vec![name.clone()])),
+        ClaimSource::Union(names) => compile_rule(attribute, is_set, &plain(names.clone())),
+        ClaimSource::Claim(rule) => compile_rule(attribute, is_set, rule),
+    }
+}
+
+fn compile_rule(attribute: &str, is_set: bool, rule: &ClaimRule) -> Result<Origin, &'static str> {
+    let shape = match rule.kind {
+        None if is_set => Shape::Set,
+        None => Shape::TextOrInteger,
+        Some(AttributeType::String) => Shape::Text,
+        Some(AttributeType::Integer) => Shape::Integer,
+        Some(AttributeType::Boolean) => Shape::Boolean,
+        Some(AttributeType::Set) => Shape::Set,
+    };
+    if is_set && shape != Shape::Set {
+        return Err("this attribute is always a set");
+    }
+    if attribute == SUBJECT && matches!(shape, Shape::Set | Shape::Boolean) {
+        return Err("the subject is text or a whole number");
+    }
+    if shape == Shape::Boolean && rule.strip_prefix.is_some() {
+        return Err("a boolean has no prefix");
+    }
+    let paths: Vec<ClaimPath> =
+        rule.claim.iter().map(|path| ClaimPath::new(path)).collect::<Result<_, _>>()?;
+    if paths.is_empty() {
+        return Err("no claim is named");
+    }
+    Ok(Origin::Claims { paths, shape, required: rule.required, prefix: rule.strip_prefix.clone() })
+}
+
+fn constant_value(is_set: bool, value: &Scalar) -> Option<Attribute> {
+    match value {
+        Scalar::Text(text) if is_set => Some(Attribute::Set(words(text).map(Into::into).collect())),
+        Scalar::Boolean(_) | Scalar::Integer(_) if is_set => None,
+        Scalar::Boolean(value) => Some(Attribute::Boolean(*value)),
+        Scalar::Integer(value) => Some(Attribute::Integer((*value).into())),
+        Scalar::Text(text) => Some(Attribute::Text(text.as_str().into())),
+    }
+}
+
+fn read(
+    paths: &[ClaimPath],
+    shape: Shape,
+    prefix: Option<&str>,
+    members: &Map<String, Value>,
+) -> Result<Option<Attribute>, &'static str> {
+    let mut found = paths.iter().filter_map(|path| path.find(members)).peekable();
+    if shape != Shape::Set {
+        return found.next().map(|value| single(value, shape, prefix)).transpose();
+    }
+    if found.peek().is_none() {
+        return Ok(None);
+    }
+    let mut set = BTreeSet::new();
+    for value in found {
+        collect(value, prefix, &mut set)?;
+    }
+    Ok(Some(Attribute::Set(set)))
+}
+
+fn single(value: &Value, shape: Shape, prefix: Option<&str>) -> Result<Attribute, &'static str> {
+    match (value, shape) {
+        (Value::Bool(value), Shape::Boolean) => Ok(Attribute::Boolean(*value)),
+        (Value::String(text), Shape::Text | Shape::TextOrInteger) => {
+            Ok(Attribute::Text(without_prefix(text, prefix)?.into()))
+        }
+        (Value::String(text), Shape::Integer) => {
+            let digits = without_prefix(text, prefix)?;
+            canonical_integer(digits).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
+        }
+        (Value::Number(_), _) if prefix.is_some() => Err("lacks the prefix"),
+        (Value::Number(number), Shape::Integer | Shape::TextOrInteger) => {
+            integer(number).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
+        }
+        _ => Err("has a claim of the wrong type"),
+    }
+}
+
+/// A JSON list of texts, or one text whose words are the elements (RFC 6749 §3.3).
+fn collect(value: &Value, prefix: Option<&str>, set: &mut BTreeSet<Arc<str>>) -> Result<(), &'static str> {
+    match value {
+        Value::String(text) => {
+            for word in words(text) {
+                set.insert(without_prefix(word, prefix)?.into());
+            }
+            Ok(())
+        }
+        Value::Array(list) => {
+            for element in list {
+                let text = element.as_str().ok_or("has a list with an element that is no text")?;
+                if !text.is_empty() {
+                    set.insert(without_prefix(text, prefix)?.into());
+                }
+            }
+            Ok(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            Err("has a claim of the wrong type")
+        }
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}
+
+fn without_prefix<'a>(text: &'a str, prefix: Option<&str>) -> Result<&'a str, &'static str> {
+    prefix.map_or(Some(text), |prefix| text.strip_prefix(prefix)).ok_or("lacks the prefix")
+}
+
+/// A whole number with all its digits; a fraction, an exponent or more than 64 bits made it something else.
+fn integer(number: &Number) -> Option<i128> {
+    number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from))
+}
+
+/// The one spelling of a whole number: no plus, no leading zero, no minus zero, no space.
+fn canonical_integer(text: &str) -> Option<i128> {
+    let number: i128 = text.parse().ok()?;
+    let fits = number >= i64::MIN.into() && number <= u64::MAX.into();
+    (fits && number.to_string() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests;

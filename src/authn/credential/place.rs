@@ -1,0 +1,210 @@
+//! One place where a credential can stand, and how it is read there.
+
+use super::{Carrier, Flaw, Found};
+use crate::config::authenticator::CredentialPlace;
+use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::str;
+
+/// A place, compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Header { name: HeaderName, scheme: Option<Box<str>> },
+    Cookie { name: Box<str> },
+    Query { name: Box<str>, websocket_only: bool },
+    Subprotocol { word: Box<str> },
+}
+
+impl Place {
+    pub(super) fn new(place: &CredentialPlace) -> Result<Self, &'static str> {
+        let token = |text: &str, why| if is_token(text.as_bytes()) { Ok(text.into()) } else { Err(why) };
+        match place {
+            CredentialPlace::Header(place) => {
+                let name =
+                    HeaderName::from_bytes(place.header.as_bytes()).map_err(|_| "not a header name")?;
+                if name == COOKIE || name == SEC_WEBSOCKET_PROTOCOL {
+                    return Err("use { cookie = … } or { subprotocol = … } for this header");
+                }
+                let scheme =
+                    place.scheme.as_deref().map(|scheme| token(scheme, "not an authentication scheme"));
+                Ok(Self::Header { name, scheme: scheme.transpose()? })
+            }
+            CredentialPlace::Cookie(place) => {
+                Ok(Self::Cookie { name: token(&place.cookie, "not a cookie name")? })
+            }
+            CredentialPlace::Query(place) => {
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+                if place.query.is_empty() || !place.query.bytes().all(is_plain) {
+                    return Err("a query parameter's name is letters, digits, \"-\", \".\", \"_\" and \"~\"");
+                }
+                Ok(Self::Query { name: place.query.as_str().into(), websocket_only: place.websocket_only })
+            }
+            CredentialPlace::Subprotocol(place) => {
+                Ok(Self::Subprotocol { word: token(&place.subprotocol, "not a subprotocol name")? })
+            }
+        }
+    }
+
+    /// Whether one credential could be found in both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Header { name, scheme }, Self::Header { name: other_name, scheme: other_scheme }) => {
+                let same_scheme = match (scheme, other_scheme) {
+                    (Some(scheme), Some(other)) => scheme.eq_ignore_ascii_case(other),
+                    (None, _) | (_, None) => true,
+                };
+                name == other_name && same_scheme
+            }
+            (Self::Query { name, .. }, Self::Query { name: other, .. }) => name == other,
+            (Self::Subprotocol { word }, Self::Subprotocol { word: other }) => {
+                word.eq_ignore_ascii_case(other)
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    pub(super) fn kind(&self) -> Found<'_> {
+        match self {
+            Self::Header { .. } => Found::Header,
+            Self::Cookie { .. } => Found::Cookie,
+            Self::Query { .. } => Found::Query,
+            Self::Subprotocol { word } => Found::Subprotocol(word),
+        }
+    }
+
+    pub(super) fn find<'a>(&'a self, carrier: &Carrier<'a>) -> Result<Option<Cow<'a, str>>, Flaw> {
+        match self {
+            Self::Header { name, scheme } => {
+                in_header(carrier.headers, name, scheme.as_deref()).map(borrowed)
+            }
+            Self::Cookie { name } => in_cookies(carrier.headers, name).map(borrowed),
+            Self::Query { name, websocket_only } if carrier.is_websocket || !websocket_only => {
+                carrier.query.map_or(Ok(None), |query| in_query(query, name))
+            }
+            Self::Subprotocol { word } if carrier.is_websocket => {
+                in_subprotocols(carrier.headers, word).map(borrowed)
+            }
+            Self::Query { .. } | Self::Subprotocol { .. } => Ok(None),
+        }
+    }
+}
+
+fn borrowed(token: Option<&str>) -> Option<Cow<'_, str>> {
+    token.map(Cow::Borrowed)
+}
+
+/// A header field that may stand once (RFC 9110 §11.6.2), as `Scheme token` or as the bare token.
+fn in_header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    scheme: Option<&str>,
+) -> Result<Option<&'a str>, Flaw> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Flaw::Repeated);
+    }
+    let Some(scheme) = scheme else {
+        return checked(value.as_bytes(), is_plain_value).map(Some);
+    };
+    let (theirs, rest) = split_scheme(value.as_bytes()).ok_or(Flaw::Malformed)?;
+    if theirs.eq_ignore_ascii_case(scheme.as_bytes()) {
+        checked(rest, is_b64token).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// `auth-scheme 1*SP …` (RFC 9110 §11.4).
+pub(super) fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = memchr::memchr(b' ', value)?;
+    let (scheme, rest) = value.split_at_checked(space)?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    is_token(scheme).then_some((scheme, rest.get(spaces..)?))
+}
+
+/// A cookie (RFC 6265 §4.2.1). HTTP/2 may spread cookies over several fields (RFC 9113 §8.2.3), so they are one list.
+fn in_cookies<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Flaw> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let mut ours = pairs.filter(|pair| cookie_name(pair) == name.as_bytes());
+    let Some(pair) = ours.next() else {
+        return Ok(None);
+    };
+    if ours.next().is_some() {
+        return Err(Flaw::Repeated);
+    }
+    let value = pair.trim_ascii().strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+    checked(value.ok_or(Flaw::Malformed)?, is_plain_value).map(Some)
+}
+
+/// The name of a cookie as a lenient reader behind us would see it.
+pub(super) fn cookie_name(pair: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+    pair.get(..end).unwrap_or(pair).trim_ascii()
+}
+
+fn in_query<'a>(query: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, Flaw> {
+    let mut ours = query.split('&').filter(|pair| is_parameter(pair, name));
+    let Some(pair) = ours.next() else {
+        return Ok(None);
+    };
+    if ours.next().is_some() {
+        return Err(Flaw::Repeated);
+    }
+    let (_, value) = pair.split_once('=').ok_or(Flaw::Malformed)?;
+    // A plus is a space to whoever reads forms: what two readers see differently is nobody's token.
+    if value.contains('+') {
+        return Err(Flaw::Malformed);
+    }
+    let token = percent_decode_str(value).decode_utf8().map_err(|_| Flaw::Malformed)?;
+    if is_b64token(token.as_bytes()) { Ok(Some(token)) } else { Err(Flaw::Malformed) }
+}
+
+/// Whether a `name=value` of a query has that name, which may be percent-encoded (once).
+pub(super) fn is_parameter(pair: &str, name: &str) -> bool {
+    let written = pair.split_once('=').map_or(pair, |(written, _)| written);
+    percent_decode_str(written).eq(name.bytes())
+}
+
+/// `Sec-WebSocket-Protocol: bearer, <token>`: the only field that a browser lets a script set in a handshake.
+fn in_subprotocols<'a>(headers: &'a HeaderMap, word: &str) -> Result<Option<&'a str>, Flaw> {
+    let mut offered = subprotocols(headers);
+    let is_word = |element: &&[u8]| element.eq_ignore_ascii_case(word.as_bytes());
+    if !offered.by_ref().any(|element| is_word(&element)) {
+        return Ok(None);
+    }
+    let token = checked(offered.next().ok_or(Flaw::Malformed)?, is_b64token)?;
+    if offered.any(|element| is_word(&element)) { Err(Flaw::Repeated) } else { Ok(Some(token)) }
+}
+
+/// Every subprotocol that the client offers, over all fields (RFC 6455 §4.1).
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+fn checked(token: &[u8], is_good: fn(&[u8]) -> bool) -> Result<&str, Flaw> {
+    if is_good(token) { str::from_utf8(token).map_err(|_| Flaw::Malformed) } else { Err(Flaw::Malformed) }
+}
+
+/// `b64token` of RFC 6750 §2.1: letters, digits and `-._~+/`, then any number of `=`.
+fn is_b64token(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
+    !body.is_empty() && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+}
+
+/// The characters of a cookie's value (RFC 6265 §4.1.1): visible, and nothing that separates or quotes.
+fn is_plain_value(value: &[u8]) -> bool {
+    !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(byte))
+}
+
+/// `token` of RFC 9110 §5.6.2.
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}

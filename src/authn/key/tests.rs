@@ -1,0 +1,211 @@
+use super::{Key, KeyError};
+use crate::authn::algorithm::{ASYMMETRIC, Family};
+use crate::authn::testing::{ED25519, HMAC, OTHER_RSA, P256, P384, RSA, SECRET, every_algorithm};
+use crate::config::authenticator::Algorithm;
+use aws_lc_rs::signature::{ED25519 as ED25519_SCHEME, UnparsedPublicKey};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+
+const HMACS: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+
+fn bytes(jwk: &serde_json::Value, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap()
+}
+
+/// A number of that many bits that could be a modulus.
+fn modulus(bits: usize) -> Vec<u8> {
+    let mut number = vec![0xff; bits.div_ceil(8)];
+    let surplus = number.len() * 8 - bits;
+    number[0] = 0xff >> surplus;
+    number
+}
+
+#[test]
+fn a_key_verifies_with_the_algorithms_of_its_family_and_no_others() {
+    for (algorithm, signer) in every_algorithm() {
+        let token = signer.mint(algorithm, &json!({}));
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = match algorithm {
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+                Key::from_secret(SECRET.as_bytes(), &HMACS)
+            }
+            _ => Key::from_pem(signer.public.as_bytes(), &ASYMMETRIC),
+        };
+        let key = key.unwrap();
+        for (other, _) in every_algorithm() {
+            assert_eq!(
+                key.verify(other, input.as_bytes(), &signature),
+                other == algorithm,
+                "{algorithm:?} {other:?}"
+            );
+        }
+        assert!(!key.verify(algorithm, b"something else", &signature));
+        assert!(!key.verify(algorithm, input.as_bytes(), b""));
+    }
+}
+
+#[test]
+fn an_algorithm_that_is_not_allowed_never_verifies() {
+    let token = RSA.mint(Algorithm::RS256, &json!({}));
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let key = Key::from_pem(RSA.public.as_bytes(), &[Algorithm::PS256]).unwrap();
+    assert!(!key.allows(Algorithm::RS256));
+    assert!(!key.verify(Algorithm::RS256, input.as_bytes(), &signature));
+    assert_eq!(Key::from_pem(RSA.public.as_bytes(), &[Algorithm::ES256]).unwrap_err(), KeyError::Algorithm);
+    assert_eq!(Key::from_pem(P256.public.as_bytes(), &[Algorithm::ES384]).unwrap_err(), KeyError::Algorithm);
+    assert_eq!(Key::from_pem(RSA.public.as_bytes(), &HMACS).unwrap_err(), KeyError::Algorithm);
+    assert_eq!(Key::from_secret(SECRET.as_bytes(), &ASYMMETRIC).unwrap_err(), KeyError::Algorithm);
+}
+
+#[test]
+fn a_public_key_can_be_spki_pkcs1_or_a_certificate() {
+    for signer in [&*RSA, &*P256, &*P384, &*ED25519] {
+        let pair = rcgen::KeyPair::from_pem(&signer.private).unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["issuer.example".to_owned()]).unwrap();
+        let certificate = certificate.self_signed(&pair).unwrap().pem();
+        let spki = Key::from_pem(signer.public.as_bytes(), &ASYMMETRIC).unwrap();
+        let from_certificate = Key::from_pem(certificate.as_bytes(), &ASYMMETRIC).unwrap();
+        assert!(spki.is_same(&from_certificate));
+    }
+    // The SPKI of a 2048 bit key has 24 bytes in front of the PKCS#1 structure.
+    let body: String = RSA.public.lines().filter(|line| !line.starts_with('-')).collect();
+    let pkcs1 = STANDARD.encode(&STANDARD.decode(body).unwrap()[24..]);
+    let pem = format!("-----BEGIN RSA PUBLIC KEY-----\n{pkcs1}\n-----END RSA PUBLIC KEY-----\n");
+    let key = Key::from_pem(pem.as_bytes(), &ASYMMETRIC).unwrap();
+    assert!(key.is_same(&Key::from_pem(RSA.public.as_bytes(), &ASYMMETRIC).unwrap()));
+}
+
+#[test]
+fn what_is_not_one_public_key_is_refused() {
+    let two = format!("{}{}", RSA.public, P256.public);
+    let p521 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).unwrap().public_key_pem();
+    for (pem, why) in [
+        ("", KeyError::Pem),
+        ("not a key", KeyError::Pem),
+        ("-----BEGIN PUBLIC KEY-----\n!!!\n-----END PUBLIC KEY-----\n", KeyError::Pem),
+        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", KeyError::Kind),
+        (RSA.private.as_str(), KeyError::Private),
+        (P256.private.as_str(), KeyError::Private),
+        (two.as_str(), KeyError::Pem),
+        (p521.as_str(), KeyError::Kind),
+    ] {
+        assert_eq!(Key::from_pem(pem.as_bytes(), &ASYMMETRIC).unwrap_err(), why, "{pem}");
+    }
+}
+
+#[test]
+fn a_secret_has_at_least_32_bytes() {
+    for short in [&b""[..], &[b'x'; 31]] {
+        assert_eq!(Key::from_secret(short, &HMACS).unwrap_err(), KeyError::SecretTooShort);
+    }
+    assert!(Key::from_secret(&[b'x'; 32], &HMACS).is_ok());
+}
+
+#[test]
+fn rsa_numbers_are_in_range() {
+    let e = [1, 0, 1];
+    for bits in [2048, 2049, 3072, 4096, 8192] {
+        assert!(Key::rsa(None, &modulus(bits), &e, &ASYMMETRIC).is_ok(), "{bits}");
+    }
+    for bits in [8, 512, 1024, 2040, 2047, 8193, 16_384] {
+        assert_eq!(Key::rsa(None, &modulus(bits), &e, &ASYMMETRIC).unwrap_err(), KeyError::RsaSize, "{bits}");
+    }
+    // Zeros in front do not make a modulus longer.
+    let padded = [vec![0; 200], modulus(1024)].concat();
+    assert_eq!(Key::rsa(None, &padded, &e, &ASYMMETRIC).unwrap_err(), KeyError::RsaSize);
+    let n = modulus(2048);
+    for exponent in [&[][..], &[0], &[1], &[2], &[0, 0, 1], &[1, 0, 0]] {
+        assert_eq!(
+            Key::rsa(None, &n, exponent, &ASYMMETRIC).unwrap_err(),
+            KeyError::RsaExponent,
+            "{exponent:?}"
+        );
+    }
+    assert!(Key::rsa(None, &n, &[3], &ASYMMETRIC).is_ok());
+    let mut even = n;
+    *even.last_mut().unwrap() = 0xfe;
+    assert_eq!(Key::rsa(None, &even, &e, &ASYMMETRIC).unwrap_err(), KeyError::Invalid);
+    // Some issuers write the sign byte of ASN.1 into their key sets.
+    let jwk = RSA.jwk(Algorithm::RS256);
+    let signed = [vec![0], bytes(&jwk, "n")].concat();
+    let key = Key::rsa(None, &signed, &bytes(&jwk, "e"), &ASYMMETRIC).unwrap();
+    assert!(key.is_same(&Key::from_pem(RSA.public.as_bytes(), &ASYMMETRIC).unwrap()));
+}
+
+#[test]
+fn a_point_must_be_on_its_curve() {
+    let jwk = P256.jwk(Algorithm::ES256);
+    let point = [vec![4], bytes(&jwk, "x"), bytes(&jwk, "y")].concat();
+    assert!(Key::point(None, Family::P256, &point, &ASYMMETRIC).is_ok());
+    assert!(Key::point(None, Family::P384, &point, &ASYMMETRIC).is_err());
+    for position in [1, 32, 33, 64] {
+        let mut moved = point.clone();
+        moved[position] ^= 1;
+        assert_eq!(Key::point(None, Family::P256, &moved, &ASYMMETRIC).unwrap_err(), KeyError::Invalid);
+    }
+    assert!(Key::point(None, Family::P256, &[4; 65], &ASYMMETRIC).is_err());
+    assert!(Key::point(None, Family::P256, &[0], &ASYMMETRIC).is_err());
+    assert!(Key::point(None, Family::Ed25519, &[1; 31], &ASYMMETRIC).is_err());
+    assert!(Key::point(None, Family::Hmac, &[1; 32], &HMACS).is_err());
+}
+
+#[test]
+fn an_ed25519_key_of_small_order_is_refused() {
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    // For the neutral point anybody can make a signature of any message: R neutral, S zero.
+    let forged = [identity, [0; 32]].concat();
+    let key = UnparsedPublicKey::new(&ED25519_SCHEME, identity);
+    assert!(key.verify(b"any message", &forged).is_ok(), "if this fails, the list can go");
+    let near_p = |first: u8| {
+        let mut y = [0xff; 32];
+        (y[0], y[31]) = (first, 0x7f);
+        y
+    };
+    let order_8 = |text: &str| -> [u8; 32] {
+        let digits: Vec<u8> =
+            (0..32).map(|at| u8::from_str_radix(&text[at * 2..at * 2 + 2], 16).unwrap()).collect();
+        digits.try_into().unwrap()
+    };
+    for small in [
+        identity,
+        [0; 32],
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
+        order_8("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        order_8("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+    ] {
+        for sign in [0, 0x80] {
+            let mut point = small;
+            point[31] |= sign;
+            assert_eq!(
+                Key::point(None, Family::Ed25519, &point, &ASYMMETRIC).unwrap_err(),
+                KeyError::Invalid
+            );
+        }
+    }
+}
+
+#[test]
+fn keys_are_the_same_by_id_material_and_algorithms() {
+    let key = |kid, signer: &crate::authn::testing::Signer, allowed: &[Algorithm]| {
+        let jwk = signer.jwk(Algorithm::RS256);
+        Key::rsa(kid, &bytes(&jwk, "n"), &bytes(&jwk, "e"), allowed).unwrap()
+    };
+    let one = key(Some("a"), &RSA, &ASYMMETRIC);
+    assert!(one.is_same(&key(Some("a"), &RSA, &ASYMMETRIC)));
+    assert!(!one.is_same(&key(Some("b"), &RSA, &ASYMMETRIC)));
+    assert!(!one.is_same(&key(None, &RSA, &ASYMMETRIC)));
+    assert!(!one.is_same(&key(Some("a"), &OTHER_RSA, &ASYMMETRIC)));
+    assert!(!one.is_same(&key(Some("a"), &RSA, &[Algorithm::RS256])));
+}
+
+#[test]
+fn debug_output_holds_no_secret() {
+    let key = Key::from_secret(HMAC.public.as_bytes(), &HMACS).unwrap();
+    assert_eq!(format!("{key:?}"), "Key { kid: None, algorithms: [HS256, HS384, HS512], .. }");
+}

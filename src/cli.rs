@@ -1,0 +1,130 @@
+//! The command line: which commands there are, what they take, and with which status they end.
+
+mod check;
+mod completions;
+mod demo;
+mod healthcheck;
+mod run;
+mod schema;
+
+#[cfg(test)]
+mod tests;
+
+use crate::console::{Console, Status};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const STATUSES: &str = "Exit status: 0 well, 1 a check or test failed, 64 usage, 66 no such file, \
+71 cannot listen, 78 configuration.
+
+Example:
+  sidegate demo";
+
+/// An authentication sidecar: checks the token of every request, tells the service who is asking, and
+/// forwards everything else untouched.
+#[derive(Debug, Parser)]
+#[command(name = "sidegate", version, after_help = STATUSES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve, as the configuration says.
+    ///
+    /// SIGTERM or SIGINT finishes the requests in flight and ends; a second one ends at once.
+    #[command(after_help = "Example:\n  sidegate run --config sidegate.toml")]
+    Run(ConfigFile),
+    /// Try it out: an issuer, an echo service and the gate in one process.
+    ///
+    /// Prints the configuration, and ready-made curl lines that show each outcome. Everything listens on
+    /// 127.0.0.1 only. Ctrl-C ends it.
+    #[command(after_help = "Example:\n  sidegate demo --once")]
+    Demo {
+        /// Send every request of the demo, compare what comes back with what is expected, and end: 0 if all agree, else 1.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Report every error and warning of the configuration.
+    ///
+    /// Warnings alone leave the exit status at 0.
+    #[command(after_help = "Example:\n  sidegate check --config sidegate.toml")]
+    Check(ConfigFile),
+    /// Ask the running gate whether it is ready: 0 when it is, else 1.
+    ///
+    /// Reads the address of [admin] from the configuration and waits for at most two seconds. Made for images
+    /// without curl.
+    #[command(after_help = "Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"sidegate\", \"healthcheck\"]")]
+    Healthcheck(ConfigFile),
+    /// Print the JSON Schema of the configuration.
+    #[command(after_help = "Example:\n  sidegate schema > sidegate.schema.json")]
+    Schema,
+    /// Print the completions for a shell.
+    #[command(after_help = "Example:\n  sidegate completions bash > /etc/bash_completion.d/sidegate")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+struct ConfigFile {
+    /// The configuration.
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        env = "SIDEGATE_CONFIG",
+        default_value = "/etc/sidegate/config.toml"
+    )]
+    file: PathBuf,
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    dispatch(std::env::args_os(), &mut Console::new(&mut io::stdout(), &mut io::stderr())).into()
+}
+
+fn dispatch(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Status {
+    let status = match Cli::try_parse_from(arguments) {
+        Ok(cli) => obey(&cli.command, console),
+        Err(answer) => explain(&answer, console),
+    };
+    console.conclude(status)
+}
+
+fn obey(command: &Command, console: &mut Console<'_>) -> Status {
+    match command {
+        Command::Run(config) => match check::check(&config.file, console) {
+            Ok(app) => run::run(app, console),
+            Err(status) => status,
+        },
+        Command::Demo { once } => demo::demo(*once, console),
+        Command::Check(config) => match check::check(&config.file, console) {
+            Ok(_) => {
+                console.say(format_args!("{}: ok", config.file.display()));
+                Status::Well
+            }
+            Err(status) => status,
+        },
+        Command::Healthcheck(config) => healthcheck::healthcheck(&config.file, console),
+        Command::Schema => schema::schema(console),
+        Command::Completions { shell } => completions::completions(*shell, Cli::command(), console),
+    }
+}
+
+/// `--help` and `--version` are answers too: what clap has to say need not be a complaint.
+fn explain(answer: &clap::Error, console: &mut Console<'_>) -> Status {
+    let text = answer.render().to_string();
+    if answer.use_stderr() {
+        console.complain(text.trim_end());
+        Status::Usage
+    } else {
+        console.say(text.trim_end());
+        Status::Well
+    }
+}

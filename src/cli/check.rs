@@ -1,0 +1,22 @@
+//! `sidegate check`, and what every other command does first: read the configuration and report what is wrong.
+
+use crate::app::App;
+use crate::config::load::{LoadError, load};
+use crate::console::{Console, Status};
+use std::path::Path;
+
+/// Reads and compiles a configuration; errors and warnings go to standard error.
+pub(super) fn check(file: &Path, console: &mut Console<'_>) -> Result<App, Status> {
+    let loaded = load(file, |name| std::env::var(name).ok()).map_err(|error| {
+        console.complain(error.to_string().trim_end());
+        match error {
+            LoadError::Unreadable { .. } => Status::Missing,
+            LoadError::Invalid { .. } => Status::Configuration,
+        }
+    })?;
+    let (app, problems) = App::build(&loaded);
+    if !problems.0.is_empty() {
+        console.complain(loaded.document.render(&problems).trim_end());
+    }
+    app.ok_or(Status::Configuration)
+}

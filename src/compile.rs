@@ -1,0 +1,93 @@
+//! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
+
+mod authenticators;
+mod identity;
+mod responses;
+mod routes;
+mod upstreams;
+
+use crate::authn::keys::{KeyStore, Refresher};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::problem::{KeyPath, Problems};
+use crate::generation::Generation;
+use crate::target::PathRules;
+use std::fmt;
+use std::sync::Arc;
+
+/// Looks up an environment variable.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What the compiler needs of the world.
+#[derive(Clone)]
+pub struct World {
+    /// Looks up environment variables, for `*_env` keys.
+    pub environment: Environment,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("World").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// A generation and what must run beside it.
+pub struct Compiled {
+    /// What requests are judged by.
+    pub generation: Generation,
+    /// The keys of every jwt authenticator, for readiness and metrics.
+    pub stores: Vec<Arc<KeyStore>>,
+    /// Keep the keys fresh, on the control thread.
+    pub refreshers: Vec<Refresher>,
+}
+
+/// Compiles a configuration.
+///
+/// What is wrong, and what is only suspicious, is added to `problems`; there is a result if and only if nothing
+/// is wrong.
+#[must_use]
+pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
+    let paths = PathRules::from(config.server.paths);
+    let upstreams = upstreams::compile(&config.upstreams, problems);
+    let authenticators = authenticators::compile(&config.authenticators, world, problems);
+    let identity_headers = identity::headers(&config.identity, &config.authenticators, problems);
+    let hygiene = identity::hygiene(&config.identity, &identity_headers, &config.authenticators, problems);
+    let response_headers = responses::headers(&config.response_headers, problems);
+    let routes = routes::compile(config, paths, problems);
+    if config.server.listen.is_empty() {
+        problems.error(
+            KeyPath::root("server").key("listen"),
+            "no address",
+            "write at least one, such as \"0.0.0.0:8080\"",
+        );
+    }
+    if problems.has_errors() {
+        return None;
+    }
+    let (policy, used) = routes?;
+    let authenticators = authenticators?;
+    let lookups = used.iter().map(|places| routes::lookup(places, &authenticators.list)).collect();
+    Some(Compiled {
+        generation: Generation {
+            policy,
+            lookups,
+            authenticators: authenticators.list,
+            upstreams: upstreams?,
+            hygiene: Arc::new(hygiene),
+            identity_headers: Arc::new(identity_headers),
+            paths,
+            trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
+            denial_body: config.denials.body,
+            response_headers,
+            body_bytes: config.server.limits.body_bytes.0,
+            headers: usize::from(config.server.limits.headers),
+        },
+        stores: authenticators.stores,
+        refreshers: authenticators.refreshers,
+    })
+}
+
+#[cfg(test)]
+mod tests;

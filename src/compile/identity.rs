@@ -1,0 +1,154 @@
+//! `[identity]` → what is stripped, and what is set.
+
+use crate::authn::claims::ClaimMap;
+use crate::config::authenticator::{Authenticator, CredentialPlace};
+use crate::config::identity::{HeaderSource, Identity};
+use crate::config::problem::{KeyPath, Problems};
+use crate::headers::Hygiene;
+use crate::headers::alias::fold;
+use crate::headers::trusted::{IdentityHeader, IdentityHeaders};
+use http::header::HeaderName;
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+
+/// Fields that frame or route a message, or that sidegate sets itself: no identity header may have such a name.
+const RESERVED: [&str; 19] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Whether a field of this name has a meaning of its own.
+fn is_reserved(folded: &str) -> bool {
+    RESERVED.contains(&folded) || folded.starts_with("x-forwarded-") || folded.starts_with("sec-websocket-")
+}
+
+pub(super) fn headers(
+    written: &Identity,
+    authenticators: &IndexMap<String, Authenticator>,
+    problems: &mut Problems,
+) -> IdentityHeaders {
+    let at = KeyPath::root("identity").key("headers");
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut headers = Vec::new();
+    for (text, source) in &written.headers {
+        let at = at.key(text);
+        let (attribute, optional) = match source {
+            HeaderSource::Attribute(attribute) => (attribute, false),
+            HeaderSource::Rule(rule) => (&rule.attribute, rule.optional),
+        };
+        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+            problems.error(
+                at,
+                format!("{text:?} is not a header name"),
+                "use letters, digits and \"-\", such as x-customer-id",
+            );
+            continue;
+        };
+        let folded = fold(text);
+        if is_reserved(&folded) {
+            problems.error(
+                at,
+                format!("{text} has a meaning of its own"),
+                "choose a name such as x-customer-id",
+            );
+            continue;
+        }
+        if let Some(other) = seen.insert(folded, text) {
+            problems.error(
+                at,
+                format!("services may take {text} and {other} for the same header"),
+                "keep one of them",
+            );
+            continue;
+        }
+        check_attribute(attribute, authenticators, &at, problems);
+        headers.push(IdentityHeader { name, attribute: attribute.clone(), optional });
+    }
+    IdentityHeaders(headers)
+}
+
+/// An attribute that no authenticator establishes would refuse every request.
+fn check_attribute(
+    attribute: &str,
+    authenticators: &IndexMap<String, Authenticator>,
+    at: &KeyPath,
+    problems: &mut Problems,
+) {
+    let established =
+        authenticators.values().any(|Authenticator::Jwt(jwt)| match ClaimMap::new(&jwt.claims) {
+            Ok(map) => map.attributes().any(|known| known == attribute),
+            // What is wrong there is reported there.
+            Err(_) => true,
+        });
+    let built_in = matches!(attribute, "authenticator" | "auth_method");
+    if !established && !built_in {
+        problems.error(
+            at.clone(),
+            format!("no authenticator establishes the attribute {attribute:?}"),
+            format!("add it to an authenticator's claims, e.g. claims.{attribute} = \"sub\""),
+        );
+    }
+}
+
+pub(super) fn hygiene(
+    written: &Identity,
+    headers: &IdentityHeaders,
+    authenticators: &IndexMap<String, Authenticator>,
+    problems: &mut Problems,
+) -> Hygiene {
+    let at = KeyPath::root("identity").key("strip");
+    for (index, entry) in written.strip.iter().enumerate() {
+        let name = entry.strip_suffix('*').unwrap_or(entry);
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || name.contains('*') {
+            problems.error(
+                at.index(index),
+                format!("{entry:?} is neither a header name nor a prefix and \"*\""),
+                "write a name, or a prefix such as \"x-auth-*\"",
+            );
+        } else if RESERVED
+            .iter()
+            .any(|reserved| strips(entry, reserved) && !matches!(*reserved, "x-real-ip" | "via"))
+        {
+            problems.error(
+                at.index(index),
+                format!("{entry:?} would strip a header that requests need"),
+                "name only headers that say who is asking",
+            );
+        }
+    }
+    let credentials = authenticators.values().flat_map(|Authenticator::Jwt(jwt)| &jwt.credentials);
+    let mut names: Vec<HeaderName> = credentials
+        .filter_map(|place| match place {
+            CredentialPlace::Header(place) => HeaderName::from_bytes(place.header.as_bytes()).ok(),
+            CredentialPlace::Cookie(_) | CredentialPlace::Query(_) | CredentialPlace::Subprotocol(_) => None,
+        })
+        .collect();
+    names.push(http::header::AUTHORIZATION);
+    names.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+    names.dedup();
+    Hygiene::new(headers.0.iter().map(|header| &header.name), &written.strip, names)
+}
+
+fn strips(entry: &str, name: &str) -> bool {
+    match entry.strip_suffix('*') {
+        Some(prefix) => name.starts_with(&fold(prefix)),
+        None => fold(entry) == name,
+    }
+}

@@ -1,0 +1,266 @@
+//! `[policy]` and `[[routes]]` → [`Policy`].
+
+use crate::authn::Authenticator;
+use crate::config::Config;
+use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
+use crate::config::problem::{KeyPath, Problems};
+use crate::generation::Lookup;
+use crate::policy::requirement::Requirements;
+use crate::policy::route::WebSocketRules;
+use crate::policy::router::{Landing, Pattern, Router, Rule, hosts, methods};
+use crate::policy::{Policy, Route};
+use crate::target::{PathRules, Prefix};
+use std::sync::Arc;
+
+/// The rules, and for each the authenticators that it tries.
+type Compiled = (Policy, Vec<Arc<[usize]>>);
+
+pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems) -> Option<Compiled> {
+    let fallback = fallback(config, problems);
+    let at = KeyPath::root("routes");
+    let mut rules = Vec::new();
+    let mut compiled = Vec::new();
+    for (index, written) in config.routes.iter().enumerate() {
+        let at = at.index(index);
+        let route = route(written, config, &fallback, &at, problems);
+        let rewrite = written.rewrite_prefix.as_ref();
+        let rule = rule(written, index, paths, &at, problems);
+        if let Some(rule) = &rule {
+            let rewrite =
+                rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
+            compiled.push(Route { rewrite, ..route });
+        }
+        rules.extend(rule);
+    }
+    if rules.len() < config.routes.len() {
+        return None;
+    }
+    let router = match Router::new(rules) {
+        Ok(router) => router,
+        Err(conflicts) => {
+            for conflict in conflicts {
+                let message = format!("{conflict}: routes[{}] and this one", conflict.first);
+                problems.error(
+                    at.index(conflict.second),
+                    message,
+                    "remove one, or tell them apart by path, method or host",
+                );
+            }
+            return None;
+        }
+    };
+    warn(&router, &compiled, &fallback, problems);
+    let used = compiled.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
+    Some((Policy::new(router, compiled, fallback), used))
+}
+
+fn fallback(config: &Config, problems: &mut Problems) -> Route {
+    let at = KeyPath::root("policy");
+    let authenticators = match &config.policy.authenticators {
+        Some(names) => places(names, config, &at.key("authenticators"), problems),
+        None => (0..config.authenticators.len()).collect(),
+    };
+    let requirements = Requirements::compile(&config.policy.require, &at.key("require"), problems);
+    if config.authenticators.is_empty()
+        && matches!(config.policy.access, Access::Authenticated | Access::Optional)
+    {
+        problems.error(
+            at.key("access"),
+            "credentials are wanted, but there is nobody to judge them",
+            "add an [authenticators.NAME] table, or set access = \"public\" or \"deny\"",
+        );
+    }
+    Route {
+        name: "policy".into(),
+        access: config.policy.access,
+        authenticators,
+        requirements,
+        upstream: 0,
+        rewrite: None,
+        websocket: WebSocketRules::default(),
+    }
+}
+
+fn rule(
+    written: &Written,
+    index: usize,
+    paths: PathRules,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Option<Rule<usize>> {
+    let pattern = Pattern::parse(&written.path, paths);
+    let pattern = pattern.map_err(|fault| problems.error(at.key("path"), fault.message, fault.hint)).ok();
+    let methods = written.methods.as_ref().map(|list| methods(list, &at.key("methods"), problems));
+    let hosts = written.hosts.as_ref().map(|list| hosts(list, &at.key("hosts"), problems));
+    Some(Rule { pattern: pattern?, methods, hosts, value: index })
+}
+
+fn route(
+    written: &Written,
+    config: &Config,
+    fallback: &Route,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Route {
+    let access = written.access.unwrap_or(fallback.access);
+    let own = crate::config::policy::Require { inherit: None, ..written.require.clone() };
+    if own != crate::config::policy::Require::default() && !matches!(access, Access::Authenticated) {
+        problems.error(
+            at.key("require"),
+            "requirements on a route that lets people in without an identity, or nobody",
+            "set access = \"authenticated\", or remove the requirements",
+        );
+    }
+    let authenticators = match &written.authenticators {
+        Some(names) => places(names, config, &at.key("authenticators"), problems),
+        None => Arc::clone(&fallback.authenticators),
+    };
+    if authenticators.is_empty()
+        && matches!(access, Access::Authenticated | Access::Optional)
+        && !config.authenticators.is_empty()
+    {
+        problems.error(
+            at.key("authenticators"),
+            "credentials are wanted, but nobody is named to judge them",
+            "name at least one authenticator",
+        );
+    }
+    let upstream = written.upstream.as_ref().map_or(Some(0), |name| config.upstreams.get_index_of(name));
+    if upstream.is_none() {
+        let names: Vec<&str> = config.upstreams.keys().map(String::as_str).collect();
+        problems.error(
+            at.key("upstream"),
+            "there is no such upstream",
+            format!("there is {}", names.join(", ")),
+        );
+    }
+    Route {
+        name: written.name.as_deref().unwrap_or(&written.path).into(),
+        access,
+        authenticators,
+        requirements: fallback.requirements.for_route(&written.require, &at.key("require"), problems),
+        upstream: upstream.unwrap_or_default(),
+        rewrite: None,
+        websocket: websocket(&written.websocket, &at.key("websocket"), problems),
+    }
+}
+
+fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebSocketRules {
+    for (index, origin) in written.allowed_origins.iter().enumerate() {
+        // What browsers send is scheme and authority, in lower case, nothing else (RFC 6454 §6.2).
+        let plain = origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*'])
+        });
+        if !plain || origin.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            problems.error(
+                at.key("allowed_origins").index(index),
+                format!("{origin:?} is not an origin as browsers send it"),
+                "write scheme and host in lower case, such as \"https://app.example\"",
+            );
+        }
+    }
+    WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
+}
+
+fn rewrite(
+    written: &RewritePrefix,
+    pattern: &Pattern,
+    paths: PathRules,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Option<(Prefix, Prefix)> {
+    let at = at.key("rewrite_prefix");
+    let mut parse = |key: &str, text: &str| {
+        let hint = "write whole segments of a canonical path, such as \"/admin\"";
+        Prefix::parse(text, paths)
+            .map_err(|refusal| problems.error(at.key(key), refusal.to_string(), hint))
+            .ok()
+    };
+    let (from, to) = (parse("from", &written.from), parse("to", &written.to));
+    let (from, to) = (from?, to?);
+    if !pattern.begins_with(&from) {
+        problems.error(
+            at.key("from"),
+            format!("paths of this route do not begin with {:?}", written.from),
+            "write the front of the route's own path",
+        );
+        return None;
+    }
+    Some((from, to))
+}
+
+fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Problems) -> Arc<[usize]> {
+    let mut places = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match config.authenticators.get_index_of(name) {
+            Some(place) if places.contains(&place) => {
+                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
+            }
+            Some(place) => places.push(place),
+            None => {
+                let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
+                problems.error(
+                    at.index(index),
+                    format!("there is no authenticator {name:?}"),
+                    format!("there is {}", known.join(", ")),
+                );
+            }
+        }
+    }
+    places.into()
+}
+
+/// What is allowed, but probably not what was meant.
+fn warn(router: &Router<usize>, compiled: &[Route], fallback: &Route, problems: &mut Problems) {
+    let at = KeyPath::root("routes");
+    for index in router.unreachable() {
+        problems.warning(
+            at.index(index),
+            "no request can ever reach this rule",
+            "remove it, or look at the rules that are more specific",
+        );
+    }
+    for (index, route) in compiled.iter().enumerate() {
+        for landing in router.falls_through(index) {
+            let (name, below) = match landing {
+                Landing::Rule(other) => match compiled.get(other) {
+                    Some(below) => (format!("routes[{other}] ({})", below.name), below),
+                    None => continue,
+                },
+                Landing::Policy => ("[policy]".to_owned(), fallback),
+            };
+            if is_weaker(below, route) {
+                problems.warning(
+                    at.index(index),
+                    format!("other methods of this path fall through to {name}, which is weaker"),
+                    "leave out `methods`, or add a rule for the others",
+                );
+            }
+        }
+    }
+}
+
+fn is_weaker(below: &Route, above: &Route) -> bool {
+    let openness = |access: Access| match access {
+        Access::Deny => 0,
+        Access::Authenticated => 1,
+        Access::Optional => 2,
+        Access::Public => 3,
+    };
+    let more_open = openness(below.access) > openness(above.access);
+    let same = below.access == above.access && above.access == Access::Authenticated;
+    more_open || (same && below.requirements.is_weaker_than(&above.requirements))
+}
+
+/// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
+pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> Lookup {
+    let mut lookup: Lookup = Lookup::default();
+    for place in tried {
+        let Some(authenticator) = authenticators.get(*place) else { continue };
+        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
+            Some((_, sharing)) => sharing.push(*place),
+            None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
+        }
+    }
+    lookup
+}

@@ -1,0 +1,159 @@
+//! From a file to a checked configuration: parse, substitute, check, deserialize.
+
+use super::Config;
+use super::check::check;
+use super::document::{Document, Node, Value};
+use super::environment::substitute;
+use super::problem::{KeyPath, Problems};
+use super::schema;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A configuration that is well-formed; what its values mean together is checked when it is compiled.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The values. Relative paths have been led to `directory`.
+    pub config: Config,
+    /// The file, to report later findings with their place.
+    pub document: Document,
+    /// The directory of the file.
+    pub directory: PathBuf,
+}
+
+/// Why there is no configuration. `Display` is the whole report, ready to be printed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file does not exist or cannot be read.
+    #[error("{name}: error: {message}\n  hint: {hint}\n")]
+    Unreadable {
+        /// The path as it was given.
+        name: String,
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The file was read, but is no configuration.
+    #[error("{report}")]
+    Invalid {
+        /// Every finding with its place and hint.
+        report: String,
+    },
+}
+
+impl LoadError {
+    /// The exit status of a command that needs the configuration (sysexits.h): 66 for a file that cannot be read,
+    /// 78 for one that is wrong.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Unreadable { .. } => 66,
+            Self::Invalid { .. } => 78,
+        }
+    }
+}
+
+/// Loads a file; `environment` looks up what `${NAME}` stands for.
+///
+/// # Errors
+/// When the file cannot be read, or with everything that is wrong with it at once.
+pub fn load(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| unreadable(name.clone(), &error))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => parse_in(parent(path), &name, &text, &environment),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Err(LoadError::Invalid { report: super::report::not_utf8(&name, &text, valid) })
+        }
+    }
+}
+
+/// Loads text that is not in a file, or not yet; `name` is what findings are reported under, and its directory the
+/// one that relative paths start from.
+///
+/// # Errors
+/// With everything that is wrong with the text at once.
+pub fn parse(
+    name: &str,
+    text: &str,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Loaded, LoadError> {
+    parse_in(parent(Path::new(name)), name, text, &environment)
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn unreadable(name: String, error: &io::Error) -> LoadError {
+    let known = [
+        (
+            io::ErrorKind::NotFound,
+            "no such file",
+            "name it with --config or SIDEGATE_CONFIG; config.example.toml is one to start from",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "permission denied",
+            "let the user that sidegate runs as read the file",
+        ),
+        (io::ErrorKind::IsADirectory, "this is a directory", "name the file inside it"),
+    ];
+    let (message, hint) = match known.into_iter().find(|(kind, ..)| *kind == error.kind()) {
+        Some((_, message, hint)) => (message.to_owned(), hint),
+        None => (error.to_string(), "the file must be readable"),
+    };
+    LoadError::Unreadable { name, message, hint }
+}
+
+fn parse_in(
+    directory: PathBuf,
+    name: &str,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, LoadError> {
+    let document = Document::parse(name, text).map_err(|report| LoadError::Invalid { report })?;
+    let mut tree = document.tree();
+    let mut problems = substitute(&mut tree, environment);
+    problems.0.extend(check(&mut tree, &schema::shape(), &directory).0);
+    if problems.has_errors() {
+        return Err(LoadError::Invalid { report: document.render(&problems) });
+    }
+    let json = to_json(tree);
+    match serde_json::from_value(json.clone()) {
+        Ok(config) => Ok(Loaded { config, document, directory }),
+        Err(error) => Err(LoadError::Invalid { report: document.render(&leftover(&json, &error)) }),
+    }
+}
+
+/// What the types refuse although the check passed it: a defect here, but one that still names its table.
+///
+/// The message of serde is left out when it may hold a value, which may have come from the environment.
+fn leftover(json: &serde_json::Value, error: &serde_json::Error) -> Problems {
+    let mut problems = Problems::default();
+    let without = |key: &String| {
+        let mut rest = json.clone();
+        rest.as_object_mut().map(|table| table.remove(key));
+        serde_json::from_value::<Config>(rest).is_ok()
+    };
+    let culprit = json.as_object().and_then(|table| table.keys().find(|key| without(key)));
+    let path = culprit.map_or_else(KeyPath::default, |key| KeyPath::root(key));
+    let text = error.to_string();
+    let message = if text.contains('`') || text.contains('"') { "cannot be read" } else { &text };
+    problems.error(path, message, "this is a defect of sidegate, please report it together with the table");
+    problems
+}
+
+fn to_json(node: Node) -> serde_json::Value {
+    match node.value {
+        Value::Text(text) => text.value.into(),
+        Value::Integer(integer) => integer.into(),
+        Value::Boolean(boolean) => boolean.into(),
+        Value::List(items) => items.into_iter().map(to_json).collect(),
+        Value::Table(entries) => entries.into_iter().map(|entry| (entry.key, to_json(entry.node))).collect(),
+        // No shape accepts these, so that they do not get here.
+        Value::Faulty | Value::Float | Value::Datetime => serde_json::Value::Null,
+    }
+}

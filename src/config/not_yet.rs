@@ -1,0 +1,82 @@
+//! What the contract promises and this release does not do yet: refused by name, never ignored.
+//!
+//! Whoever builds one of these deletes its line; a test fails when a line and the types disagree.
+
+use super::problem::KeyPath;
+use super::shape::matches;
+
+/// A key, or one value of a key.
+pub(super) struct NotYet {
+    /// The key's path, as [`super::shape::Shape::paths`] writes it.
+    pub(super) pattern: &'static str,
+    /// The value, if the key itself is supported.
+    pub(super) value: Option<&'static str>,
+    /// What to do without it.
+    pub(super) hint: &'static str,
+}
+
+const fn key(pattern: &'static str, hint: &'static str) -> NotYet {
+    NotYet { pattern, value: None, hint }
+}
+
+const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -> NotYet {
+    NotYet { pattern, value: Some(value), hint }
+}
+
+const ONLY_JWT: &str = "this release has kind = \"jwt\"; remove the authenticator, or let its tokens be JWTs";
+const SETS_ONLY: &str =
+    "this release requires roles, scopes, permissions and capabilities; let the service check the rest";
+const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
+const ENFORCES: &str = "remove it; this release always enforces";
+
+/// Everything that is refused so.
+pub(super) const TABLE: &[NotYet] = &[
+    key(
+        "server.proxy_protocol",
+        "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
+    ),
+    value("authenticators.NAME.kind", "introspection", ONLY_JWT),
+    value("authenticators.NAME.kind", "remote", ONLY_JWT),
+    value("authenticators.NAME.kind", "api_key", ONLY_JWT),
+    key(
+        "authenticators.NAME.credentials.prefix",
+        "it tells API keys from other tokens, and there are none yet; remove it",
+    ),
+    key("entitlements", "remove the table; capabilities can be read from a claim of the token"),
+    key("identity.assertion", "remove the table; [identity.headers] tells the service who is asking"),
+    value("policy.mode", "shadow", ENFORCES),
+    value("routes.mode", "shadow", ENFORCES),
+    key("policy.require.quotas", SETS_ONLY),
+    key("routes.require.quotas", SETS_ONLY),
+    key("policy.require.expression", SETS_ONLY),
+    key("routes.require.expression", SETS_ONLY),
+    value(
+        "routes.websocket.on_denied",
+        "close",
+        "use \"http\": the handshake is refused with a status, before the upgrade",
+    ),
+    key("routes.rate_limit", RATE_LIMITS),
+    key("rate_limits", RATE_LIMITS),
+    key("cors", "remove the table; preflights reach the service, which answers them itself"),
+    key("redis", "remove the table; this release keeps no state that replicas would have to share"),
+    key("revocation", "remove the table, and keep tokens short-lived (authenticators.NAME.max_lifetime)"),
+    key(
+        "log.audit",
+        "remove the table; log.access writes one line a request, with the decision and its reason",
+    ),
+    key(
+        "tracing",
+        "remove the table; the service still gets the trace headers of the client, and X-Request-Id",
+    ),
+    key("facade", "remove the table"),
+];
+
+/// The hint for a key that is not supported yet.
+pub(super) fn key_hint(path: &KeyPath) -> Option<&'static str> {
+    TABLE.iter().find(|row| row.value.is_none() && matches(row.pattern, path)).map(|row| row.hint)
+}
+
+/// The hint for a value that is not supported yet.
+pub(super) fn value_hint(path: &KeyPath, value: &str) -> Option<&'static str> {
+    TABLE.iter().find(|row| row.value == Some(value) && matches(row.pattern, path)).map(|row| row.hint)
+}

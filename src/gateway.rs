@@ -1,0 +1,363 @@
+//! THE STRAIGHT LINE: what happens to a request between its head's arrival and its answer.
+//!
+//! Everything that admits or refuses is called from [`Local::serve`], in the order in which it happens. There is
+//! one exit for refusals and one finish for the record.
+
+use crate::authn::cache::Bounds;
+use crate::authn::credential::{Carrier, Places};
+use crate::clock::UnixTime;
+use crate::denial::{Denial, Reason};
+use crate::generation::{Candidate, Generation, Lookup};
+use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
+use crate::headers::{CleanHead, Cleaning};
+use crate::peer::Peer;
+use crate::policy::{Asking, Permit, Route};
+use crate::proxy::body::{RequestBody, ResponseBody};
+use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
+use crate::proxy::pool::Pool;
+use crate::proxy::respond::{self, Style, is_grpc};
+use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
+use crate::sessions::{Session, Sessions};
+use crate::target::Target;
+use crate::telemetry::record::{Record, Recorder};
+use crate::telemetry::tally::RouteTally;
+use http::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, Version};
+use hyper::body::Incoming;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// What the requests of one client connection have in common.
+#[derive(Debug)]
+pub struct Via {
+    /// The other end.
+    pub peer: Peer,
+    /// Where its requests come from, as the service is told.
+    pub provenance: Provenance,
+    /// The tunnel that the connection becomes once its 101 is written.
+    pub opening: RefCell<Option<Box<Opening>>>,
+}
+
+/// A tunnel about to open.
+#[derive(Debug)]
+pub struct Opening {
+    /// The other end.
+    pub service: Box<ServiceEnd>,
+    /// When the token that opened it is not good any more.
+    pub until: Option<Instant>,
+    /// The handshake's record; it ends with the tunnel.
+    pub record: Record,
+}
+
+/// One worker's gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    local: RefCell<Rc<Local>>,
+    recorder: Rc<Recorder>,
+}
+
+impl Gateway {
+    /// A gateway that judges by `generation`.
+    #[must_use]
+    pub fn new(generation: Arc<Generation>, recorder: Rc<Recorder>, sessions: Bounds) -> Self {
+        let local = Local::new(generation, &recorder, sessions);
+        Self { local: RefCell::new(Rc::new(local)), recorder }
+    }
+
+    /// What this worker records with.
+    #[must_use]
+    pub fn recorder(&self) -> &Rc<Recorder> {
+        &self.recorder
+    }
+
+    /// The configuration that requests arriving now are judged by.
+    #[must_use]
+    pub fn snapshot(&self) -> Rc<Local> {
+        Rc::clone(&self.local.borrow())
+    }
+
+    /// Answers a request: with the service's response, or with a refusal.
+    pub async fn handle(&self, via: &Via, request: Request<Incoming>) -> Response<ResponseBody> {
+        let local = self.snapshot();
+        let mut record = self.begin(&local, via, request.method(), request.headers());
+        record.target("", request.uri().path());
+        let style = local.style(request.version(), request.headers());
+        match local.serve(via, request, &mut record).await {
+            Ok(Served::Response(response)) => local.finish(response, record),
+            Ok(Served::Tunnel(response, service, until)) => {
+                let response = local.dressed(response, &mut record);
+                *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
+                response
+            }
+            Err(denial) => {
+                record.denied(&denial);
+                let response = respond::denied(&denial, style);
+                record.status(denial.reason().status());
+                let (head, body) = response.into_parts();
+                local.finish(Response::from_parts(head, ResponseBody::own(body)), record)
+            }
+        }
+    }
+
+    /// Refuses a head that never became a request, and returns the answer for the wire.
+    #[must_use]
+    pub fn refuse_head(&self, via: &Via, denial: &Denial) -> Vec<u8> {
+        let local = self.snapshot();
+        let headers = HeaderMap::new();
+        let mut record = self.begin(&local, via, &Method::default(), &headers);
+        record.unread();
+        record.denied(denial);
+        record.status(denial.reason().status());
+        let mut fields = local.generation.response_headers.clone();
+        fields.insert(X_REQUEST_ID, record.request_id().clone());
+        respond::raw(denial, local.generation.denial_body, &fields)
+    }
+
+    fn begin(&self, local: &Local, via: &Via, method: &Method, headers: &HeaderMap) -> Record {
+        let now = self.recorder.clock.now();
+        let sent = if via.peer.trusted { sent_request_id(headers) } else { None };
+        let id = sent.unwrap_or_else(|| self.recorder.ids.next(now));
+        let mut record = Record::start(&self.recorder, method.clone(), id, now);
+        record.client(via.provenance.client(headers, |address| local.generation.trusts(address)));
+        record
+    }
+}
+
+/// What a request that was let through led to.
+enum Served {
+    Response(Response<ResponseBody>),
+    Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
+}
+
+/// One worker's own part of a generation: what it has verified, its connections, its counters.
+#[derive(Debug)]
+pub struct Local {
+    generation: Arc<Generation>,
+    sessions: Sessions,
+    forward: Forward,
+    tallies: Vec<Arc<RouteTally>>,
+}
+
+impl Local {
+    fn new(generation: Arc<Generation>, recorder: &Recorder, sessions: Bounds) -> Self {
+        let tally = &recorder.tally;
+        let headers = Arc::clone(&generation.identity_headers);
+        Self {
+            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally)),
+            forward: Forward::new(
+                generation
+                    .upstreams
+                    .iter()
+                    .map(|upstream| Pool::new(Arc::clone(upstream), tally.upstream(&upstream.name)))
+                    .collect(),
+            ),
+            tallies: generation.policy.routes().map(|route| tally.route(&route.name)).collect(),
+            generation,
+        }
+    }
+
+    /// Closes connections to services that nobody has used for long.
+    pub fn purge(&self) {
+        self.forward.pools().iter().for_each(|pool| pool.purge());
+    }
+
+    async fn serve(
+        &self,
+        via: &Via,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Served, Denial> {
+        let (head, body) = request.into_parts();
+        let target = self.target(&head, record)?;
+        let (lookup, route) = self.route(&target, record);
+        let handshake = handshake(&head)?;
+        let credential = extract(route, lookup, &head, &target, handshake.is_some())?;
+        let session = self.authenticate(credential.as_ref(), record).await?;
+        let permit = permit(route, session.as_deref(), &head, handshake.is_some())?;
+        let word = credential.as_ref().and_then(Candidate::subprotocol);
+        let body = self.body(body)?;
+        record.allowed();
+        let told = Told {
+            host: target.authority().clone(),
+            path: route.rewritten(&target)?,
+            session: session.as_deref(),
+            websocket: handshake.is_some(),
+            word: word.is_some(),
+        };
+        let clean = self.rewrite(via, head, told, record)?;
+        let outgoing = Outgoing { permit: &permit, head: clean, body };
+        let Some(handshake) = handshake else {
+            return self.forward.send(outgoing, record).await.map(Served::Response);
+        };
+        let answer = self.forward.open(outgoing, &handshake, record).await?;
+        Ok(upgraded(answer, &permit, word, record.at()))
+    }
+
+    /// The only form of host and path that there is from here on.
+    fn target(&self, head: &Parts, record: &mut Record) -> Result<Target, Denial> {
+        if head.headers.len() > self.generation.headers {
+            return Err(Denial::new(Reason::HeadTooLarge));
+        }
+        let target =
+            Target::parse(self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
+        record.target(target.host(), target.path());
+        Ok(target)
+    }
+
+    /// The rule that holds, and where its credentials are looked for.
+    fn route(&self, target: &Target, record: &mut Record) -> (&Lookup, &Route) {
+        let (place, route) = self.generation.policy.route(target);
+        if let Some(tally) = self.tallies.get(place) {
+            record.route(&route.name, tally);
+        }
+        (self.generation.lookup(place), route)
+    }
+
+    async fn authenticate(
+        &self,
+        candidate: Option<&Candidate<'_>>,
+        record: &mut Record,
+    ) -> Result<Option<Rc<Session>>, Denial> {
+        let Some(candidate) = candidate else { return Ok(None) };
+        let judged =
+            self.sessions.authenticate(&candidate.authenticators, candidate.token(), record.at()).await;
+        let authenticator = match &judged {
+            Ok(session) => session.authenticator,
+            Err((authenticator, _)) => *authenticator,
+        };
+        if let Some(authenticator) = self.generation.authenticators.get(authenticator) {
+            record.authenticator(&authenticator.name);
+        }
+        let session = judged.map_err(|(_, denial)| denial)?;
+        record.identified(&session.identity, &session.subject);
+        Ok(Some(session))
+    }
+
+    fn body(&self, body: Incoming) -> Result<RequestBody, Denial> {
+        let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
+        if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
+    }
+
+    /// Takes the credential out where it must not go on, strips what a client may not say, sets what we say.
+    fn rewrite(&self, via: &Via, head: Parts, told: Told<'_>, record: &Record) -> Result<CleanHead, Denial> {
+        let Parts { method, mut headers, .. } = head;
+        let mut path = told.path;
+        for authenticator in &self.generation.authenticators {
+            if authenticator.strip_credential {
+                authenticator.places.strip_headers(&mut headers);
+                path = without_credential(path, &authenticator.places, told.websocket)?;
+            }
+            if told.word {
+                authenticator.places.strip_subprotocol(&mut headers);
+            }
+        }
+        let cleaning = Cleaning {
+            provenance: &via.provenance,
+            host: told.host,
+            request_id: record.request_id().clone(),
+            identity: told.session.map(|session| &session.headers),
+            websocket: told.websocket,
+        };
+        Ok(self.generation.hygiene.clean(method, path, headers, cleaning))
+    }
+
+    fn style(&self, version: Version, headers: &HeaderMap) -> Style {
+        Style { body: self.generation.denial_body, grpc: is_grpc(headers), http1: version < Version::HTTP_2 }
+    }
+
+    /// The head as the client gets it, the body tied to its record.
+    fn finish(&self, response: Response<ResponseBody>, mut record: Record) -> Response<ResponseBody> {
+        let mut response = self.dressed(response, &mut record);
+        response.body_mut().keep(record);
+        response
+    }
+
+    fn dressed(&self, mut response: Response<ResponseBody>, record: &mut Record) -> Response<ResponseBody> {
+        record.status(response.status());
+        let headers = response.headers_mut();
+        for (name, value) in &self.generation.response_headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(X_REQUEST_ID, record.request_id().clone());
+        response
+    }
+}
+
+/// What the service is told, and what is kept from it.
+#[derive(Debug)]
+struct Told<'a> {
+    host: HeaderValue,
+    path: PathAndQuery,
+    session: Option<&'a Session>,
+    websocket: bool,
+    /// Whether the token came as a subprotocol, which is never forwarded.
+    word: bool,
+}
+
+fn handshake(head: &Parts) -> Result<Option<Handshake>, Denial> {
+    match upgrade(&head.method, head.version, &head.headers) {
+        Upgrade::None => Ok(None),
+        Upgrade::WebSocket(handshake) => Ok(Some(handshake)),
+        Upgrade::Malformed => {
+            Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"))
+        }
+    }
+}
+
+/// Finds the credential, if the rule wants one.
+fn extract<'a>(
+    route: &Route,
+    lookup: &'a Lookup,
+    head: &'a Parts,
+    target: &'a Target,
+    is_websocket: bool,
+) -> Result<Option<Candidate<'a>>, Denial> {
+    if !route.wants_credential()? {
+        return Ok(None);
+    }
+    lookup.find(&Carrier { headers: &head.headers, query: target.query(), is_websocket })
+}
+
+/// Judges; pure.
+fn permit(route: &Route, session: Option<&Session>, head: &Parts, websocket: bool) -> Result<Permit, Denial> {
+    let origin = || head.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    route.permit(Asking {
+        identity: session.map(|session| &session.identity),
+        expires: session.map(|session| session.ends),
+        handshake_origin: websocket.then(origin),
+    })
+}
+
+fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {
+    let Some(query) = path.query() else { return Ok(path) };
+    let whole = match places.strip_query(query, websocket) {
+        Some(Cow::Borrowed(_)) => return Ok(path),
+        Some(Cow::Owned(rest)) => format!("{}?{rest}", path.path()),
+        None => path.path().to_owned(),
+    };
+    PathAndQuery::try_from(whole).map_err(|_| Denial::new(Reason::PathRefused))
+}
+
+/// The service's answer to a handshake.
+///
+/// A browser that offered a subprotocol fails when none is selected, and its token was the offer: the word in
+/// front of it is selected in the service's stead.
+fn upgraded(answer: Answer, permit: &Permit, word: Option<HeaderValue>, now: UnixTime) -> Served {
+    let (mut response, service) = match answer {
+        Answer::Response(response) => return Served::Response(response),
+        Answer::Tunnel(response, service) => (response, service),
+    };
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let (Some(word), false) = (word, headers.contains_key(SEC_WEBSOCKET_PROTOCOL)) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, word);
+    }
+    let until = permit.tunnel_until().and_then(|end| Instant::now().checked_add(now.until(end)));
+    Served::Tunnel(response, service, until)
+}

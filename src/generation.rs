@@ -1,0 +1,112 @@
+//! One compiled configuration: everything that requests are judged by, immutable and shared by all workers.
+
+use crate::authn::Authenticator;
+use crate::authn::credential::{Carrier, Credential, Found, Places};
+use crate::config::log::DenialBody;
+use crate::denial::Denial;
+use crate::headers::Hygiene;
+use crate::headers::trusted::IdentityHeaders;
+use crate::policy::Policy;
+use crate::proxy::connect::Upstream;
+use crate::target::PathRules;
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Where the credentials of a rule are looked for, and who may judge what is found there.
+///
+/// Authenticators that look in the same places are one entry, so that a request is searched once for them all.
+#[derive(Clone, Debug, Default)]
+pub struct Lookup(pub Vec<(Arc<Places>, Vec<usize>)>);
+
+/// A credential, and who may judge it.
+#[derive(Debug)]
+pub struct Candidate<'a> {
+    credential: Credential<'a>,
+    /// Places in the list of authenticators; the token's shape decides among them.
+    pub authenticators: Cow<'a, [usize]>,
+}
+
+impl Lookup {
+    /// The credential that the first authenticator to find one has found.
+    ///
+    /// # Errors
+    /// `credential_malformed` and `credential_repeated`.
+    pub fn find<'a>(&'a self, carrier: &Carrier<'a>) -> Result<Option<Candidate<'a>>, Denial> {
+        let mut candidate: Option<Candidate<'a>> = None;
+        for (places, authenticators) in &self.0 {
+            let Some(credential) = places.find(carrier)? else { continue };
+            match &mut candidate {
+                None => candidate = Some(Candidate { credential, authenticators: authenticators.into() }),
+                Some(candidate) if candidate.credential == credential => {
+                    candidate.authenticators.to_mut().extend(authenticators);
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(candidate)
+    }
+}
+
+impl Candidate<'_> {
+    /// The token as it was sent.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.credential.token
+    }
+
+    /// The word that stood in front of the token, if it came as a WebSocket subprotocol.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<HeaderValue> {
+        match self.credential.found {
+            Found::Subprotocol(word) => HeaderValue::from_str(word).ok(),
+            Found::Header | Found::Cookie | Found::Query => None,
+        }
+    }
+}
+
+/// One compiled configuration. Every request is judged by one of them from its first byte to its last.
+#[derive(Debug)]
+pub struct Generation {
+    /// The rules.
+    pub policy: Policy,
+    /// For each rule, in the order of the policy, where its credentials are looked for.
+    pub lookups: Vec<Lookup>,
+    /// Who may vouch for identities.
+    pub authenticators: Vec<Arc<Authenticator>>,
+    /// The services.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// What is stripped from every request.
+    pub hygiene: Arc<Hygiene>,
+    /// What services are told.
+    pub identity_headers: Arc<IdentityHeaders>,
+    /// How paths are canonicalised.
+    pub paths: PathRules,
+    /// Whose `X-Forwarded-*` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How refusals are worded.
+    pub denial_body: DenialBody,
+    /// Set on every response.
+    pub response_headers: HeaderMap,
+    /// The largest request body; 0 = unlimited.
+    pub body_bytes: u64,
+    /// Fields of a request head.
+    pub headers: usize,
+}
+
+impl Generation {
+    /// Where the credentials of the rule at that place are looked for.
+    #[must_use]
+    pub fn lookup(&self, route: usize) -> &Lookup {
+        const NOWHERE: &Lookup = &Lookup(Vec::new());
+        self.lookups.get(route).unwrap_or(NOWHERE)
+    }
+
+    /// Whether what this address says about the way of a request is believed.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}

@@ -1,0 +1,165 @@
+//! The header fields that tell the service who is asking.
+
+use crate::identity::{Attribute, Identity, SET_ATTRIBUTES};
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// One line of `[identity.headers]`.
+#[derive(Clone, Debug)]
+pub struct IdentityHeader {
+    /// The field.
+    pub name: HeaderName,
+    /// The attribute that it carries.
+    pub attribute: String,
+    /// Whether a missing attribute is tolerated.
+    pub optional: bool,
+}
+
+/// Every line of `[identity.headers]`.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityHeaders(pub Vec<IdentityHeader>);
+
+/// The fields for one identity, made once and kept with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared(Box<[(HeaderName, HeaderValue)]>);
+
+/// An attribute that cannot stand in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is missing, null or empty.
+    #[error("is missing")]
+    Missing,
+    /// It holds a control character, an outer space or (in a list or single value) a comma.
+    #[error("has a character that cannot stand in a header")]
+    Character,
+}
+
+impl IdentityHeaders {
+    /// The fields for `identity`.
+    ///
+    /// # Errors
+    /// The first attribute that lacks or cannot be written without being misread, and why.
+    pub fn prepare(&self, identity: &Identity) -> Result<Prepared, (&str, Unfit)> {
+        let mut fields = Vec::with_capacity(self.0.len());
+        for header in &self.0 {
+            match render(identity.attribute(&header.attribute)) {
+                Ok(Some(value)) => fields.push((header.name.clone(), value)),
+                Ok(None) => {}
+                Err(Unfit::Missing) if header.optional || is_set(&header.attribute) => {}
+                Err(unfit) => return Err((&header.attribute, unfit)),
+            }
+        }
+        Ok(Prepared(fields.into()))
+    }
+}
+
+fn is_set(attribute: &str) -> bool {
+    SET_ATTRIBUTES.contains(&attribute)
+}
+
+/// The field value of an attribute; none for an empty set.
+fn render(attribute: Option<&Attribute>) -> Result<Option<HeaderValue>, Unfit> {
+    match attribute.ok_or(Unfit::Missing)? {
+        Attribute::Text(text) if text.is_empty() => Err(Unfit::Missing),
+        Attribute::Text(text) => single(text).map(Some),
+        Attribute::Integer(number) => single(&number.to_string()).map(Some),
+        Attribute::Boolean(truth) => {
+            Ok(Some(HeaderValue::from_static(if *truth { "true" } else { "false" })))
+        }
+        Attribute::Set(set) => joined(set),
+    }
+}
+
+fn single(text: &str) -> Result<HeaderValue, Unfit> {
+    let outer_space = text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
+    if outer_space || text.contains(|character: char| character == ',' || character.is_control()) {
+        return Err(Unfit::Character);
+    }
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Unfit::Character)
+}
+
+fn joined(set: &BTreeSet<Arc<str>>) -> Result<Option<HeaderValue>, Unfit> {
+    if set.iter().any(|element| element.is_empty() || single(element).is_err()) {
+        return Err(Unfit::Character);
+    }
+    if set.is_empty() {
+        return Ok(None);
+    }
+    let list = set.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(",");
+    HeaderValue::from_bytes(list.as_bytes()).map(Some).map_err(|_| Unfit::Character)
+}
+
+impl Prepared {
+    /// Sets the fields, replacing whatever stands under their names.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+
+    /// The fields as they will be set.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// About how many bytes they occupy, for the bounds of caches.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.0.iter().map(|(_, value)| value.len().saturating_add(96)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IdentityHeader, IdentityHeaders, Unfit};
+    use crate::identity::{Attribute, Identity};
+
+    fn prepare(value: impl Into<Option<Attribute>>, optional: bool) -> Result<Option<String>, Unfit> {
+        let name = "x-customer-id".parse().unwrap();
+        let headers =
+            IdentityHeaders(vec![IdentityHeader { name, attribute: "customer".to_owned(), optional }]);
+        let mut identity = Identity::default();
+        if let Some(value) = value.into() {
+            identity.insert("customer", value);
+        }
+        let prepared = headers.prepare(&identity).map_err(|(_, unfit)| unfit)?;
+        Ok(prepared.iter().next().map(|(_, value)| String::from_utf8(value.as_bytes().to_vec()).unwrap()))
+    }
+
+    fn text(text: &str) -> Attribute {
+        Attribute::Text(text.into())
+    }
+
+    fn set(elements: &[&str]) -> Attribute {
+        Attribute::Set(elements.iter().map(|element| (*element).into()).collect())
+    }
+
+    #[test]
+    fn plain_values_are_written_as_they_are() {
+        assert_eq!(prepare(text("c-42"), false), Ok(Some("c-42".to_owned())));
+        assert_eq!(prepare(text("Zoë Müller"), false), Ok(Some("Zoë Müller".to_owned())));
+        assert_eq!(prepare(Attribute::Integer(42), false), Ok(Some("42".to_owned())));
+        assert_eq!(prepare(set(&["b", "a"]), false), Ok(Some("a,b".to_owned())));
+        assert_eq!(prepare(set(&[]), false), Ok(None));
+    }
+
+    #[test]
+    fn what_could_be_misread_is_refused() {
+        for bad in ["a,b", " a", "a ", "a\r\nx: y", "a\0", "a\u{7f}", "a\u{85}b", "\ta"] {
+            assert_eq!(prepare(text(bad), false), Err(Unfit::Character), "{bad:?}");
+            assert_eq!(prepare(text(bad), true), Err(Unfit::Character), "optional does not excuse {bad:?}");
+            assert_eq!(prepare(set(&[bad, "b"]), false), Err(Unfit::Character), "{bad:?} in a set");
+        }
+        assert_eq!(prepare(set(&["", "b"]), false), Err(Unfit::Character));
+    }
+
+    #[test]
+    fn a_missing_value_is_refused_unless_optional() {
+        for missing in [None, Some(text(""))] {
+            assert_eq!(prepare(missing.clone(), false), Err(Unfit::Missing));
+            assert_eq!(prepare(missing, true), Ok(None));
+        }
+    }
+}

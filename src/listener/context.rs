@@ -1,0 +1,92 @@
+//! What all parts of one client connection share.
+
+use crate::gateway::{Gateway, Via};
+use crate::headers::forwarded::Provenance;
+use crate::peer::Peer;
+use crate::proxy::body::InFlight;
+use std::cell::Cell;
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// The worker's side of draining, as its connections see it.
+#[derive(Debug, Default)]
+pub struct Drain {
+    begun: Cell<bool>,
+    begin: Notify,
+    tunnels_end: Cell<bool>,
+    end_tunnels: Notify,
+}
+
+impl Drain {
+    /// Tells every connection to finish what it has begun, and no more.
+    pub fn begin(&self) {
+        self.begun.set(true);
+        self.begin.notify_waiters();
+    }
+
+    /// Whether that was said.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Ends when that is said.
+    pub async fn begun(&self) {
+        let notified = self.begin.notified();
+        if !self.begun.get() {
+            notified.await;
+        }
+    }
+
+    /// Tells every tunnel to close.
+    pub fn end_tunnels(&self) {
+        self.tunnels_end.set(true);
+        self.end_tunnels.notify_waiters();
+    }
+
+    /// Ends when tunnels must close.
+    pub async fn tunnels_ended(&self) {
+        let notified = self.end_tunnels.notified();
+        if !self.tunnels_end.get() {
+            notified.await;
+        }
+    }
+}
+
+/// What all parts of one client connection share.
+#[derive(Debug)]
+pub struct Context {
+    /// The worker's gateway.
+    pub gateway: Rc<Gateway>,
+    /// The worker's draining.
+    pub drain: Rc<Drain>,
+    /// What requests of this connection have in common.
+    pub via: Via,
+    in_flight: Rc<Cell<usize>>,
+}
+
+impl Context {
+    /// For a connection of `peer`.
+    #[must_use]
+    pub fn new(gateway: Rc<Gateway>, drain: Rc<Drain>, peer: Peer) -> Self {
+        let provenance = Provenance::new(&peer);
+        Self {
+            gateway,
+            drain,
+            via: Via { peer, provenance, opening: std::cell::RefCell::default() },
+            in_flight: Rc::default(),
+        }
+    }
+
+    /// Counts a request until the answer is dropped.
+    #[must_use]
+    pub fn request(&self) -> InFlight {
+        InFlight::new(&self.in_flight)
+    }
+
+    /// Whether no request is on its way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.get() == 0
+    }
+}

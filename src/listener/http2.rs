@@ -1,0 +1,126 @@
+//! HTTP/2 towards a client.
+
+use super::context::Context;
+use super::http1::Settings;
+use crate::proxy::pool::LocalExecutor;
+use crate::stream::Stream;
+use hyper::rt::ReadBufCursor;
+use hyper::server::conn::http2::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How often a silent client is asked whether it is still there, and how long it may take to answer.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Serves a client until it has no more requests.
+pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, settings: Settings, streams: u32) {
+    let service = service_fn(|request| {
+        let context = Rc::clone(&context);
+        async move {
+            let in_flight = context.request();
+            let mut response = context.gateway.handle(&context.via, request).await;
+            response.body_mut().hold(in_flight);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = pin!(
+        Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING.0)
+            .keep_alive_timeout(PING.1)
+            .max_concurrent_streams(streams)
+            .max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX))
+            .serve_connection(Replayed { first, stream: TokioIo::new(stream) }, service)
+    );
+    let mut draining = pin!(context.drain.begun());
+    let idle = settings.timeouts.idle;
+    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut quiet_since = None;
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && draining.as_mut().poll(cx).is_ready() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        // An error here is a client that went away or broke the protocol; h2 has told it so.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        quiet_since = if context.is_quiet() { quiet_since.or_else(|| Some(Instant::now())) } else { None };
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let deadline = quiet_since.unwrap_or(now).checked_add(idle).unwrap_or(now);
+            if deadline <= now {
+                connection.as_mut().graceful_shutdown();
+            }
+            timer.as_mut().reset(if deadline <= now {
+                now.checked_add(idle).unwrap_or(now)
+            } else {
+                deadline
+            });
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A stream of which the first bytes were already read.
+#[derive(Debug)]
+struct Replayed {
+    first: Vec<u8>,
+    stream: TokioIo<Stream>,
+}
+
+impl hyper::rt::Read for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(self.first.get(..count).unwrap_or_default());
+        self.first.drain(..count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Replayed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+}

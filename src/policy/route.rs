@@ -1,0 +1,210 @@
+//! One compiled rule, and the permit that only it can give.
+
+use super::requirement::Requirements;
+use crate::clock::UnixTime;
+use crate::config::policy::{Access, OnExpiry};
+use crate::denial::{Denial, Reason};
+use crate::identity::Identity;
+use crate::target::{Prefix, Target};
+use http::uri::PathAndQuery;
+use std::sync::Arc;
+
+/// One compiled rule: a `[[routes]]` entry, or `[policy]` itself.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// For logs and metrics.
+    pub name: Arc<str>,
+    /// Who is let in.
+    pub access: Access,
+    /// Places in the list of authenticators, in the order in which they are tried.
+    pub authenticators: Arc<[usize]>,
+    /// What an identity must have.
+    pub requirements: Requirements,
+    /// The place of its service in the list of upstreams.
+    pub upstream: usize,
+    /// Which front of the path is replaced, and with what.
+    pub rewrite: Option<(Prefix, Prefix)>,
+    /// How WebSockets are treated.
+    pub websocket: WebSocketRules,
+}
+
+/// How WebSockets are treated.
+#[derive(Clone, Debug, Default)]
+pub struct WebSocketRules {
+    /// What becomes of a tunnel when its token expires.
+    pub on_expiry: OnExpiry,
+    /// The `Origin` values that may open one; empty = any.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Who is asking, as far as it is known when the rule is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The verified identity; none on public routes, and without a credential on optional ones.
+    pub identity: Option<&'a Identity>,
+    /// When what vouches for the identity ends.
+    pub expires: Option<UnixTime>,
+    /// The `Origin` of a WebSocket handshake; none for other requests.
+    pub handshake_origin: Option<Option<&'a str>>,
+}
+
+/// Leave to forward one request. It is made only by [`Route::permit`], so nothing is forwarded unjudged.
+#[derive(Debug)]
+pub struct Permit {
+    upstream: usize,
+    tunnel_until: Option<UnixTime>,
+}
+
+impl Permit {
+    /// The place of the service in the list of upstreams.
+    #[must_use]
+    pub const fn upstream(&self) -> usize {
+        self.upstream
+    }
+
+    /// When a tunnel that this permit opens must end.
+    #[must_use]
+    pub const fn tunnel_until(&self) -> Option<UnixTime> {
+        self.tunnel_until
+    }
+}
+
+impl Route {
+    /// Whether a credential is looked for at all.
+    ///
+    /// # Errors
+    /// `route_denied` when nobody is let in, whatever they show.
+    pub fn wants_credential(&self) -> Result<bool, Denial> {
+        match self.access {
+            Access::Public => Ok(false),
+            Access::Optional | Access::Authenticated => Ok(true),
+            Access::Deny => Err(Denial::new(Reason::RouteDenied)),
+        }
+    }
+
+    /// Judges a request; pure, and run anew for every one.
+    ///
+    /// # Errors
+    /// Every reason of the policy: missing identity, missing entitlement, refused origin, closed route.
+    pub fn permit(&self, asking: Asking<'_>) -> Result<Permit, Denial> {
+        match (self.access, asking.identity) {
+            (Access::Deny, _) => return Err(Denial::new(Reason::RouteDenied)),
+            (Access::Public, _) => {}
+            // Without an identity nothing can be fulfilled, and nothing need be if nothing is required.
+            (Access::Optional, None) if self.requirements.is_empty() => {}
+            (Access::Authenticated | Access::Optional, None) => {
+                return Err(Denial::new(Reason::CredentialMissing));
+            }
+            (Access::Authenticated | Access::Optional, Some(identity)) => {
+                self.requirements.check(identity)?;
+            }
+        }
+        if let Some(origin) = asking.handshake_origin {
+            self.websocket.admit(origin)?;
+        }
+        let tunnel_until = match self.websocket.on_expiry {
+            OnExpiry::Close => asking.expires,
+            OnExpiry::Ignore => None,
+        };
+        Ok(Permit { upstream: self.upstream, tunnel_until })
+    }
+
+    /// The path and query that the service sees.
+    ///
+    /// # Errors
+    /// `path_refused` when the rewritten path is too long.
+    pub fn rewritten(&self, target: &Target) -> Result<PathAndQuery, Denial> {
+        match &self.rewrite {
+            Some((from, to)) => target.rewritten(from, to),
+            None => Ok(target.path_and_query().clone()),
+        }
+    }
+}
+
+impl WebSocketRules {
+    fn admit(&self, origin: Option<&str>) -> Result<(), Denial> {
+        let listed = |origin: &str| self.allowed_origins.iter().any(|allowed| allowed == origin);
+        if self.allowed_origins.is_empty() || origin.is_some_and(listed) {
+            return Ok(());
+        }
+        Err(Denial::new(Reason::OriginRefused))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asking, Route, WebSocketRules};
+    use crate::clock::UnixTime;
+    use crate::config::policy::{Access, OnExpiry, Require};
+    use crate::config::problem::{KeyPath, Problems};
+    use crate::denial::Reason;
+    use crate::identity::{Attribute, Identity};
+    use crate::policy::requirement::Requirements;
+
+    fn route(access: Access, roles: &[&str]) -> Route {
+        let require =
+            Require { roles: roles.iter().map(ToString::to_string).collect(), ..Require::default() };
+        Route {
+            name: "test".into(),
+            access,
+            authenticators: [].into(),
+            requirements: Requirements::compile(&require, &KeyPath::default(), &mut Problems::default()),
+            upstream: 3,
+            rewrite: None,
+            websocket: WebSocketRules::default(),
+        }
+    }
+
+    fn admin() -> Identity {
+        let mut identity = Identity::default();
+        identity.insert("roles", Attribute::Set(["admin".into()].into()));
+        identity
+    }
+
+    fn judge(route: &Route, identity: Option<&Identity>, origin: Option<Option<&str>>) -> Reason {
+        let expires = Some(UnixTime::from_seconds(9));
+        match route.permit(Asking { identity, expires, handshake_origin: origin }) {
+            Ok(permit) => {
+                assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
+                Reason::Allowed
+            }
+            Err(denial) => denial.reason(),
+        }
+    }
+
+    #[test]
+    fn access_decides_first() {
+        let (admin, nobody) = (admin(), Identity::default());
+        for (access, roles, identity, reason) in [
+            (Access::Deny, &[][..], Some(&admin), Reason::RouteDenied),
+            (Access::Public, &[], None, Reason::Allowed),
+            (Access::Authenticated, &[], None, Reason::CredentialMissing),
+            (Access::Authenticated, &[], Some(&nobody), Reason::Allowed),
+            (Access::Authenticated, &["admin"], Some(&nobody), Reason::RoleMissing),
+            (Access::Authenticated, &["admin"], Some(&admin), Reason::Allowed),
+            (Access::Optional, &[], None, Reason::Allowed),
+            (Access::Optional, &["admin"], None, Reason::CredentialMissing),
+            (Access::Optional, &["admin"], Some(&nobody), Reason::RoleMissing),
+        ] {
+            assert_eq!(judge(&route(access, roles), identity, None), reason, "{access:?} {roles:?}");
+        }
+    }
+
+    #[test]
+    fn only_listed_origins_open_websockets() {
+        let mut route = route(Access::Public, &[]);
+        assert_eq!(judge(&route, None, Some(Some("https://evil.example"))), Reason::Allowed);
+        route.websocket.allowed_origins = vec!["https://app.example".to_owned()];
+        assert_eq!(judge(&route, None, Some(Some("https://app.example"))), Reason::Allowed);
+        assert_eq!(judge(&route, None, Some(Some("https://evil.example"))), Reason::OriginRefused);
+        assert_eq!(judge(&route, None, Some(None)), Reason::OriginRefused);
+        assert_eq!(
+            judge(&route, None, None),
+            Reason::Allowed,
+            "ordinary requests have their own rules (CORS)"
+        );
+        route.websocket.on_expiry = OnExpiry::Ignore;
+        let asking = Asking { identity: None, expires: Some(UnixTime::default()), handshake_origin: None };
+        assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! Bodies on their way through: streamed frame by frame, never buffered.
+
+use super::pool::Lease;
+use crate::headers::Hygiene;
+use crate::telemetry::record::Record;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::time::Instant;
+
+/// Why a request body broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// It is longer than the limit.
+    #[error("the request body is larger than the limit")]
+    TooLarge,
+    /// Its framing is broken.
+    #[error("the framing of the request body is broken")]
+    Malformed,
+    /// The client went away.
+    #[error("the client went away in mid body")]
+    Aborted,
+}
+
+/// How far the request body has come, as the one who waits for the response sees it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    ended: Cell<Option<Instant>>,
+    fault: Cell<Option<BodyFault>>,
+}
+
+impl Progress {
+    /// When the last byte was handed over, if it was.
+    #[must_use]
+    pub const fn ended(&self) -> Option<Instant> {
+        self.ended.get()
+    }
+
+    /// Why it broke off, if it did.
+    #[must_use]
+    pub const fn fault(&self) -> Option<BodyFault> {
+        self.fault.get()
+    }
+}
+
+/// A request body on its way to the service.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    /// Bytes that may still come.
+    allowance: u64,
+    hygiene: Arc<Hygiene>,
+    progress: Rc<Progress>,
+}
+
+impl RequestBody {
+    /// A body of at most `limit` bytes; 0 = unlimited.
+    #[must_use]
+    pub fn new(inner: Incoming, limit: u64, hygiene: Arc<Hygiene>) -> Self {
+        let progress = Rc::new(Progress::default());
+        if inner.is_end_stream() {
+            progress.ended.set(Some(Instant::now()));
+        }
+        Self { inner, allowance: if limit == 0 { u64::MAX } else { limit }, hygiene, progress }
+    }
+
+    /// Whether the head already says that the body is too large.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.inner.size_hint().lower() > self.allowance
+    }
+
+    /// A handle that tells how far the body has come.
+    #[must_use]
+    pub fn progress(&self) -> Rc<Progress> {
+        Rc::clone(&self.progress)
+    }
+
+    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        self.progress.fault.set(Some(fault));
+        Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => {
+                self.progress.ended.set(Some(Instant::now()));
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => return self.fail(classify(&error)),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        let frame = match frame.into_data() {
+            Ok(data) => {
+                let Some(rest) = self.allowance.checked_sub(length(&data)) else {
+                    return self.fail(BodyFault::TooLarge);
+                };
+                self.allowance = rest;
+                Frame::data(data)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    self.hygiene.clean_trailers(&mut trailers);
+                    Frame::trailers(trailers)
+                }
+                Err(other) => other,
+            },
+        };
+        if self.inner.is_end_stream() {
+            self.progress.ended.set(Some(Instant::now()));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Our own connection reports broken framing as `InvalidData`; everything else is a client that went away.
+fn classify(error: &hyper::Error) -> BodyFault {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
+        {
+            return BodyFault::Malformed;
+        }
+        source = cause.source();
+    }
+    BodyFault::Aborted
+}
+
+fn length(data: &Bytes) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
+}
+
+/// Counts a request as long as it lives.
+#[derive(Debug)]
+pub struct InFlight(Rc<Cell<usize>>);
+
+impl InFlight {
+    /// Counts one more.
+    #[must_use]
+    pub fn new(counter: &Rc<Cell<usize>>) -> Self {
+        counter.set(counter.get().saturating_add(1));
+        Self(Rc::clone(counter))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// A response body on its way to the client; its end is the end of the request's record.
+#[derive(Debug)]
+pub struct ResponseBody {
+    source: Source,
+    record: Option<Record>,
+    in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Own(Bytes),
+    Service { body: Incoming, lease: Option<Lease> },
+}
+
+impl ResponseBody {
+    /// Nothing.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { source: Source::Empty, record: None, in_flight: None }
+    }
+
+    /// A body of our own.
+    #[must_use]
+    pub const fn own(bytes: Bytes) -> Self {
+        Self { source: Source::Own(bytes), record: None, in_flight: None }
+    }
+
+    /// The service's; its connection goes back to the pool when it was read to its end.
+    #[must_use]
+    pub fn service(body: Incoming, lease: Option<Lease>) -> Self {
+        if body.is_end_stream() {
+            give_back(lease);
+            return Self::empty();
+        }
+        Self { source: Source::Service { body, lease }, record: None, in_flight: None }
+    }
+
+    /// Counts the request as long as the body is on its way.
+    pub fn hold(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
+    }
+
+    /// Keeps the request's record until the body has ended.
+    pub fn keep(&mut self, record: Record) {
+        self.record = Some(record);
+    }
+}
+
+fn give_back(lease: Option<Lease>) {
+    if let Some(lease) = lease {
+        lease.give_back();
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Own(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.source = Source::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Source::Service { body, lease } => {
+                let polled = Pin::new(&mut *body).poll_frame(cx);
+                let ended = matches!(polled, Poll::Ready(None | Some(Ok(_)))) && body.is_end_stream();
+                if ended {
+                    give_back(lease.take());
+                }
+                polled
+            }
+        };
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(record), Some(data)) = (&mut this.record, frame.data_ref()) {
+                    record.sent(length(data));
+                }
+            }
+            Poll::Ready(None | Some(Err(_))) => drop(this.record.take()),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Own(bytes) => bytes.is_empty(),
+            Source::Service { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Own(bytes) => SizeHint::with_exact(length(bytes)),
+            Source::Service { body, .. } => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One worker's knowledge of who is asking: verified tokens, and what they lead to, until they end.
+//!
+//! Facts are kept here, verdicts never: what a session may do is judged anew for every request.
+
+use crate::authn::cache::{Bounds, TokenCache};
+use crate::authn::jwks::KeySet;
+use crate::authn::jwt::{Jwt, Refusal, Verified};
+use crate::authn::key::Key;
+use crate::authn::keys::KeyStore;
+use crate::authn::token::Jws;
+use crate::authn::{Authenticator, Kind};
+use crate::clock::UnixTime;
+use crate::denial::{Denial, Reason};
+use crate::headers::trusted::{IdentityHeaders, Prepared};
+use crate::identity::Identity;
+use crate::telemetry::tally::{AuthenticatorTally, Tally};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A verified token, and what was made of it once.
+#[derive(Debug)]
+pub struct Session {
+    /// The authenticator's place in the configuration.
+    pub authenticator: usize,
+    /// Who is asking.
+    pub identity: Identity,
+    /// Who is asking, for the log.
+    pub subject: Arc<str>,
+    /// The header fields for the service.
+    pub headers: Prepared,
+    /// When what the token vouches for ends: `exp` and the leeway.
+    pub ends: UnixTime,
+    key: Arc<Key>,
+    /// The generation of the key set in which the key was last seen.
+    seen_in: Cell<u64>,
+}
+
+impl Session {
+    /// Whether the key that signed it is still in the set; a set that was looked at before costs one comparison.
+    fn rests_on(&self, keys: &KeySet) -> bool {
+        if self.seen_in.get() == keys.generation() {
+            return true;
+        }
+        let known = keys.contains(&self.key);
+        if known {
+            self.seen_in.set(keys.generation());
+        }
+        known
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    authenticator: Arc<Authenticator>,
+    cache: RefCell<TokenCache<Rc<Session>>>,
+    tally: Arc<AuthenticatorTally>,
+}
+
+impl Entry {
+    fn jwt(&self) -> &Jwt {
+        let Kind::Jwt { jwt, .. } = &self.authenticator.kind;
+        jwt
+    }
+
+    fn keys(&self) -> &KeyStore {
+        let Kind::Jwt { keys, .. } = &self.authenticator.kind;
+        keys
+    }
+}
+
+/// One worker's sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    entries: Vec<Entry>,
+    headers: Arc<IdentityHeaders>,
+    tally: Arc<Tally>,
+}
+
+impl Sessions {
+    /// No sessions yet; `bounds` are those of one authenticator's cache.
+    #[must_use]
+    pub fn new(
+        authenticators: &[Arc<Authenticator>],
+        headers: Arc<IdentityHeaders>,
+        bounds: Bounds,
+        tally: Arc<Tally>,
+    ) -> Self {
+        let entry = |authenticator: &Arc<Authenticator>| Entry {
+            authenticator: Arc::clone(authenticator),
+            cache: RefCell::new(TokenCache::new(bounds)),
+            tally: tally.authenticator(&authenticator.name),
+        };
+        Self { entries: authenticators.iter().map(entry).collect(), headers, tally }
+    }
+
+    /// The session of a token that one of `candidates` vouches for.
+    ///
+    /// # Errors
+    /// Every `token_*` reason, and `authority_unavailable` when the keys cannot be had. The authenticator that
+    /// judged is named beside it.
+    pub async fn authenticate(
+        &self,
+        candidates: &[usize],
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Rc<Session>, (usize, Denial)> {
+        for (place, entry) in self.among(candidates) {
+            // Without keys nothing is known any more, not even what was verified with them.
+            let Some(keys) = entry.keys().current(now) else { continue };
+            let found = entry.cache.borrow_mut().get(token, now, |session| session.rests_on(&keys));
+            if let Some(session) = found {
+                debug_assert_eq!(session.authenticator, place, "a cache belongs to one authenticator");
+                self.tally.cache_hits.increment();
+                entry.tally.success.increment();
+                return Ok(session);
+            }
+        }
+        self.tally.cache_misses.increment();
+        let first = candidates.first().copied().unwrap_or_default();
+        let parsed = Jws::parse(token).map_err(|error| (first, Refusal::from(error).denial()));
+        let parsed = parsed.inspect_err(|(place, _)| self.failed(*place))?;
+        let (place, entry) =
+            self.chosen(candidates, &parsed).inspect_err(|(place, _)| self.failed(*place))?;
+        match self.verify(place, entry, (token, parsed), now).await {
+            Ok(session) => {
+                entry.tally.success.increment();
+                Ok(session)
+            }
+            Err(denial) => {
+                entry.tally.error.increment();
+                Err((place, denial))
+            }
+        }
+    }
+
+    fn failed(&self, place: usize) {
+        if let Some(entry) = self.entries.get(place) {
+            entry.tally.error.increment();
+        }
+    }
+
+    fn among<'a>(&'a self, candidates: &'a [usize]) -> impl Iterator<Item = (usize, &'a Entry)> {
+        candidates.iter().filter_map(|place| Some((*place, self.entries.get(*place)?)))
+    }
+
+    /// The candidate that the token itself names by its issuer and audience; nothing of it is believed yet.
+    fn chosen<'a>(
+        &'a self,
+        candidates: &'a [usize],
+        token: &Jws<'_>,
+    ) -> Result<(usize, &'a Entry), (usize, Denial)> {
+        let first = candidates.first().copied().unwrap_or_default();
+        let issuer = token.claims().issuer();
+        let audience = token.claims().audience().unwrap_or_default();
+        let mut fitting = self.among(candidates).filter(|(_, entry)| entry.jwt().takes_issuer(issuer));
+        match (candidates.len(), fitting.next()) {
+            // The only one judges alone, and says exactly what is wrong.
+            (1, _) => self.among(candidates).next(),
+            (_, Some(one)) => {
+                let names = |(_, entry): &(usize, &Entry)| {
+                    entry.jwt().audiences().iter().any(|accepted| audience.contains(&accepted.as_str()))
+                };
+                Some(if names(&one) { one } else { fitting.find(names).unwrap_or(one) })
+            }
+            (_, None) => None,
+        }
+        .ok_or_else(|| {
+            (first, Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer"))
+        })
+    }
+
+    async fn verify(
+        &self,
+        place: usize,
+        entry: &Entry,
+        (text, token): (&str, Jws<'_>),
+        now: UnixTime,
+    ) -> Result<Rc<Session>, Denial> {
+        let Kind::Jwt { jwt, keys } = &entry.authenticator.kind;
+        let unavailable = || Denial::new(Reason::AuthorityUnavailable).because("the keys are unavailable");
+        let mut current = if let Some(current) = keys.current(now) {
+            current
+        } else {
+            keys.ask(None).await.map_err(|_| unavailable())?;
+            keys.current(now).ok_or_else(unavailable)?
+        };
+        let verified = match jwt.verify(&token, &current, now) {
+            Err(Refusal::KeyUnknown) => {
+                keys.ask(token.header().key_id.as_deref()).await.map_err(|_| unavailable())?;
+                current = keys.current(now).ok_or_else(unavailable)?;
+                jwt.verify(&token, &current, now)
+            }
+            verified => verified,
+        };
+        let verified = verified.map_err(|refusal| refusal.denial())?;
+        let expires = verified.expires;
+        let session = self.session(place, verified, &current, entry)?;
+        let bytes = session.identity.weight().saturating_add(session.headers.weight()).saturating_add(256);
+        entry.cache.borrow_mut().insert(text, Rc::clone(&session), expires, bytes);
+        Ok(session)
+    }
+
+    fn session(
+        &self,
+        place: usize,
+        verified: Verified,
+        keys: &KeySet,
+        entry: &Entry,
+    ) -> Result<Rc<Session>, Denial> {
+        let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
+            Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
+        })?;
+        Ok(Rc::new(Session {
+            authenticator: place,
+            headers,
+            subject: verified.subject,
+            ends: verified.expires.plus(entry.jwt().leeway()),
+            key: verified.key,
+            seen_in: Cell::new(keys.generation()),
+            identity: verified.identity,
+        }))
+    }
+}

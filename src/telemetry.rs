@@ -1,0 +1,8 @@
+//! What operators see: metrics, the access log and events.
+
+pub mod access_log;
+pub mod events;
+pub mod metrics;
+pub mod record;
+pub mod sink;
+pub mod tally;

@@ -1,0 +1,314 @@
+//! Every metric family that sidegate exports is named here and only here.
+//!
+//! Label values come from the configuration, from fixed tables or from statuses, never from what clients send.
+
+use super::sink::Sink;
+use super::tally::{BUCKETS, Durations, RouteFigures, Tally};
+use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How the keys of one authenticator are kept fresh.
+#[derive(Clone, Debug)]
+pub struct KeyFigures {
+    /// The authenticator.
+    pub authenticator: Arc<str>,
+    /// How often its keys were read.
+    pub successes: u64,
+    /// How often that failed.
+    pub errors: u64,
+    /// When they were last read, in seconds since the epoch.
+    pub last_success: Option<u64>,
+    /// Keys of the current set that are not used.
+    pub ignored: u64,
+}
+
+/// The metrics of one gate.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Mutex<Vec<Arc<Tally>>>,
+    sink: Sink,
+}
+
+impl Metrics {
+    /// Metrics of a gate that logs to `sink` and has no workers yet.
+    #[must_use]
+    pub fn new(sink: Sink) -> Self {
+        Self { workers: Mutex::default(), sink }
+    }
+
+    /// The counters of one more worker.
+    #[must_use]
+    pub fn worker(&self) -> Arc<Tally> {
+        let tally = Arc::new(Tally::default());
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
+        tally
+    }
+
+    /// All families in the Prometheus text format.
+    #[must_use]
+    pub fn render(&self, keys: &[KeyFigures]) -> String {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut families = worker_families(&workers);
+        families.extend(key_families(keys));
+        families.push(family(
+            "sidegate_build_info",
+            "The version that is running.",
+            MetricType::GAUGE,
+            vec![gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)],
+        ));
+        families.push(family(
+            "sidegate_log_lines_lost_total",
+            "Log lines dropped because standard output did not keep up.",
+            MetricType::COUNTER,
+            vec![counter(&[], self.sink.lost())],
+        ));
+        // The encoder refuses all families when one is empty.
+        families.retain(|family| !family.get_metric().is_empty());
+        families.sort_by(|left, right| left.name().cmp(right.name()));
+        TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+    }
+}
+
+fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
+    let refreshes = keys.iter().flat_map(|figures| {
+        [("error", figures.errors), ("success", figures.successes)].map(|(result, count)| {
+            counter(&[("authenticator", &figures.authenticator), ("result", result)], count)
+        })
+    });
+    let read = keys.iter().filter_map(|figures| {
+        Some(gauge(&[("authenticator", figures.authenticator.as_ref())], figures.last_success?))
+    });
+    let ignored = keys
+        .iter()
+        .map(|figures| gauge(&[("authenticator", figures.authenticator.as_ref())], figures.ignored));
+    [
+        family(
+            "sidegate_jwks_refreshes_total",
+            "Readings of keys.",
+            MetricType::COUNTER,
+            refreshes.collect(),
+        ),
+        family(
+            "sidegate_jwks_last_success_timestamp_seconds",
+            "When keys were last read.",
+            MetricType::GAUGE,
+            read.collect(),
+        ),
+        family(
+            "sidegate_jwks_keys_ignored",
+            "Keys of the current set that are not used.",
+            MetricType::GAUGE,
+            ignored.collect(),
+        ),
+    ]
+}
+
+/// Sums what every worker counted.
+fn worker_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
+    let sum = |pick: fn(&Tally) -> u64| workers.iter().map(|tally| pick(tally)).fold(0, u64::saturating_add);
+    let mut families = route_families(workers);
+    families.push(upstream_family(workers));
+    families.push(authenticator_family(workers));
+    families.push(family(
+        "sidegate_token_cache_lookups_total",
+        "Lookups in the cache of verified tokens.",
+        MetricType::COUNTER,
+        vec![
+            counter(&[("result", "hit")], sum(|tally| tally.cache_hits.value())),
+            counter(&[("result", "miss")], sum(|tally| tally.cache_misses.value())),
+        ],
+    ));
+    for (name, help, value) in [
+        ("sidegate_connections", "Open client connections.", sum(|tally| tally.connections.value())),
+        ("sidegate_tunnels", "Open WebSocket tunnels.", sum(|tally| tally.tunnels.value())),
+    ] {
+        families.push(family(name, help, MetricType::GAUGE, vec![gauge(&[], value)]));
+    }
+    families
+}
+
+fn route_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
+    let mut routes: BTreeMap<Arc<str>, Vec<RouteFigures>> = BTreeMap::new();
+    for (name, figures) in workers.iter().flat_map(|tally| tally.route_figures()) {
+        routes.entry(name).or_default().push(figures);
+    }
+    let (mut requests, mut decisions, mut durations) = (Vec::new(), Vec::new(), Vec::new());
+    for (route, figures) in &routes {
+        let (mut by_code, mut by_reason) = (BTreeMap::new(), BTreeMap::new());
+        let mut took = Durations::default();
+        for figure in figures {
+            add_all(&mut by_code, &figure.requests);
+            add_all(&mut by_reason, &figure.decisions);
+            took.merge(&figure.durations);
+        }
+        for ((method, code), count) in by_code {
+            requests
+                .push(counter(&[("code", &code.to_string()), ("method", method), ("route", route)], count));
+        }
+        for ((decision, reason), count) in by_reason {
+            let labels = [("decision", decision.label()), ("reason", reason.label()), ("route", route)];
+            decisions.push(counter(&labels, count));
+        }
+        durations.push(histogram(&[("route", route)], &took));
+    }
+    vec![
+        family("sidegate_requests_total", "Requests that have ended.", MetricType::COUNTER, requests),
+        family("sidegate_decisions_total", "What was decided, and why.", MetricType::COUNTER, decisions),
+        family(
+            "sidegate_request_duration_seconds",
+            "From the arrival of a request's head to the end of its response.",
+            MetricType::HISTOGRAM,
+            durations,
+        ),
+    ]
+}
+
+fn add_all<K: Ord + Copy>(sums: &mut BTreeMap<K, u64>, counters: &[(K, u64)]) {
+    for (key, count) in counters {
+        let sum = sums.entry(*key).or_default();
+        *sum = sum.saturating_add(*count);
+    }
+}
+
+fn upstream_family(workers: &[Arc<Tally>]) -> MetricFamily {
+    let mut sums: BTreeMap<Arc<str>, Durations> = BTreeMap::new();
+    for (name, durations) in workers.iter().flat_map(|tally| tally.upstream_figures()) {
+        sums.entry(name).or_default().merge(&durations);
+    }
+    family(
+        "sidegate_upstream_duration_seconds",
+        "From the forwarding of a request to the head of the service's response.",
+        MetricType::HISTOGRAM,
+        sums.iter().map(|(name, durations)| histogram(&[("upstream", name)], durations)).collect(),
+    )
+}
+
+fn authenticator_family(workers: &[Arc<Tally>]) -> MetricFamily {
+    let mut sums: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
+    for (name, success, error) in workers.iter().flat_map(|tally| tally.authenticator_figures()) {
+        for (result, count) in [("success", success), ("error", error)] {
+            let sum = sums.entry((Arc::clone(&name), result)).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+    let metrics = sums.iter().map(|((name, result), count)| {
+        counter(&[("authenticator", name.as_ref()), ("result", *result)], *count)
+    });
+    family(
+        "sidegate_authentications_total",
+        "Credentials that were judged.",
+        MetricType::COUNTER,
+        metrics.collect(),
+    )
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    let mut metric = Metric::default();
+    metric.set_label(pairs.collect());
+    metric
+}
+
+fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(float(value));
+    let mut metric = labelled(labels);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(labels: &[(&str, &str)], value: u64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(float(value));
+    let mut metric = labelled(labels);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn histogram(labels: &[(&str, &str)], durations: &Durations) -> Metric {
+    let mut cumulative = 0_u64;
+    let mut buckets = Vec::with_capacity(BUCKETS.len());
+    for (bound, count) in BUCKETS.iter().zip(durations.buckets) {
+        cumulative = cumulative.saturating_add(count);
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(cumulative);
+        buckets.push(bucket);
+    }
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets);
+    histogram.set_sample_sum(durations.sum);
+    histogram.set_sample_count(durations.buckets.iter().copied().fold(0, u64::saturating_add));
+    let mut metric = labelled(labels);
+    metric.set_histogram(histogram);
+    metric
+}
+
+#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "Prometheus values are floats")]
+const fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KeyFigures, Metrics};
+    use crate::denial::Reason;
+    use crate::telemetry::sink::Sink;
+    use crate::telemetry::tally::{Decision, Finished};
+    use std::time::Duration;
+
+    #[test]
+    fn the_figures_of_all_workers_are_summed() {
+        let metrics = Metrics::new(Sink::new(std::io::sink()));
+        for _ in 0..2 {
+            let tally = metrics.worker();
+            tally.connections.increment();
+            tally.authenticator(&"auth0".into()).success.increment();
+            tally.route(&"/a".into()).finished(&Finished {
+                method: "GET",
+                status: http::StatusCode::FORBIDDEN,
+                decision: Decision::Deny,
+                reason: Reason::RoleMissing,
+                duration: Duration::from_millis(2),
+            });
+        }
+        let keys = KeyFigures {
+            authenticator: "auth0".into(),
+            successes: 3,
+            errors: 1,
+            last_success: Some(1_800_000_000),
+            ignored: 2,
+        };
+        let text = metrics.render(&[keys]);
+        for line in [
+            "sidegate_connections 2",
+            "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
+            "sidegate_decisions_total{decision=\"deny\",reason=\"role_missing\",route=\"/a\"} 2",
+            "sidegate_request_duration_seconds_bucket{route=\"/a\",le=\"0.001\"} 0",
+            "sidegate_request_duration_seconds_bucket{route=\"/a\",le=\"0.0025\"} 2",
+            "sidegate_request_duration_seconds_count{route=\"/a\"} 2",
+            "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
+            "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
+            "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+        }
+    }
+}

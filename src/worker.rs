@@ -1,0 +1,331 @@
+//! One worker: a thread with a runtime of its own, its own connections to clients and services, its own caches.
+//!
+//! Nothing on the way of a request waits for another worker. Every worker accepts from the same sockets; one that
+//! has more connections than another hands what it accepts over, so that few long-lived connections spread out.
+
+use crate::authn::cache::Bounds;
+use crate::clock::Clock;
+use crate::config::log::LogFormat;
+use crate::gateway::Gateway;
+use crate::generation::Generation;
+use crate::listener::connection::{Accepted, Options, serve};
+use crate::listener::context::{Context, Drain};
+use crate::peer::{Peer, Scheme};
+use crate::stream::tune;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::record::Recorder;
+use crate::telemetry::sink::Sink;
+use crate::telemetry::tally::Tally;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often a worker closes what is unused for too long, and hands over its log.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How often a draining worker looks whether it is done.
+const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// How long tunnels may take to say goodbye once the grace is over.
+const FAREWELL: Duration = Duration::from_millis(2500);
+
+/// How long accepting rests after it has failed, for instance because no file descriptor is left.
+const REST: Duration = Duration::from_millis(50);
+
+/// A socket that clients connect to.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A unix socket.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Socket {
+    /// The same socket once more, for another worker.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Serve this connection, which another worker has accepted.
+    Serve(Handed),
+    /// Accept no more, finish what has begun within this time, and end.
+    Drain(Duration),
+}
+
+/// A connection on its way to another worker.
+#[derive(Debug)]
+pub struct Handed {
+    socket: OwnedFd,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+}
+
+/// What workers know of each other.
+#[derive(Clone, Debug)]
+pub struct Colleague {
+    /// How many connections it has.
+    pub connections: Arc<AtomicUsize>,
+    /// Tells it something.
+    pub commands: UnboundedSender<Command>,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Plan {
+    /// Its place among its colleagues.
+    pub index: usize,
+    /// All workers, itself included.
+    pub colleagues: Vec<Colleague>,
+    /// What it is told.
+    pub commands: UnboundedReceiver<Command>,
+    /// Where it accepts.
+    pub sockets: Vec<Socket>,
+    /// Places for connections, shared by all workers.
+    pub places: Arc<Semaphore>,
+    /// What it judges by.
+    pub generation: Arc<Generation>,
+    /// How connections are served.
+    pub options: Options,
+    /// How many verified tokens it may keep.
+    pub sessions: Bounds,
+    /// Its counters.
+    pub tally: Arc<Tally>,
+    /// Where its access log goes, unless it is switched off.
+    pub log: Option<(LogFormat, Sink)>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs a worker on this thread until it is drained.
+///
+/// # Errors
+/// The runtime or a socket cannot be set up.
+pub fn run(plan: Plan) -> io::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(Worker::start(plan))
+}
+
+/// What the tasks of a worker share.
+#[derive(Debug)]
+struct Worker {
+    index: usize,
+    colleagues: Vec<Colleague>,
+    places: Arc<Semaphore>,
+    gateway: Rc<Gateway>,
+    generation: Arc<Generation>,
+    options: Rc<Options>,
+    drain: Rc<Drain>,
+}
+
+impl Worker {
+    async fn start(plan: Plan) -> io::Result<()> {
+        let log = plan.log.map(|(format, sink)| AccessLog::new(format, sink));
+        let recorder = Rc::new(Recorder::new(plan.tally, log, plan.clock));
+        let gateway = Gateway::new(Arc::clone(&plan.generation), recorder, plan.sessions);
+        let worker = Rc::new(Self {
+            index: plan.index,
+            colleagues: plan.colleagues,
+            places: plan.places,
+            gateway: Rc::new(gateway),
+            generation: plan.generation,
+            options: Rc::new(plan.options),
+            drain: Rc::default(),
+        });
+        let mut accepting = Vec::new();
+        for socket in plan.sockets {
+            accepting.push(worker.accept_from(socket)?);
+        }
+        worker.obey(plan.commands, accepting).await;
+        Ok(())
+    }
+
+    fn accept_from(self: &Rc<Self>, socket: Socket) -> io::Result<JoinHandle<()>> {
+        let worker = Rc::clone(self);
+        Ok(match socket {
+            Socket::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                spawn_local(async move { worker.accept_tcp(&listener).await })
+            }
+            Socket::Unix(listener) => {
+                let listener = UnixListener::from_std(listener)?;
+                spawn_local(async move { worker.accept_unix(&listener).await })
+            }
+        })
+    }
+
+    async fn obey(self: &Rc<Self>, mut commands: UnboundedReceiver<Command>, accepting: Vec<JoinHandle<()>>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let grace = loop {
+            tokio::select! {
+                _ = tick.tick() => self.tidy(),
+                command = commands.recv() => match command {
+                    Some(Command::Serve(handed)) => self.take_over(handed),
+                    Some(Command::Drain(grace)) => break grace,
+                    None => break Duration::ZERO,
+                },
+            }
+        };
+        self.drain.begin();
+        // What the kernel has already accepted for us is served; nothing new is.
+        tokio::task::yield_now().await;
+        accepting.iter().for_each(JoinHandle::abort);
+        while let Ok(Command::Serve(handed)) = commands.try_recv() {
+            self.take_over(handed);
+        }
+        self.finish(grace).await;
+        self.tidy();
+    }
+
+    /// Waits for requests, then ends tunnels, then waits for them.
+    async fn finish(&self, grace: Duration) {
+        let tally = &self.gateway.recorder().tally;
+        let now = Instant::now();
+        let deadline = now.checked_add(grace).unwrap_or(now);
+        while tally.connections.value() > tally.tunnels.value() && Instant::now() < deadline {
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
+        self.drain.end_tunnels();
+        let farewell = Instant::now().checked_add(FAREWELL).unwrap_or(deadline);
+        while tally.tunnels.value() > 0 && Instant::now() < farewell {
+            tokio::time::sleep(DRAIN_TICK).await;
+        }
+    }
+
+    fn tidy(&self) {
+        self.gateway.snapshot().purge();
+        if let Some(log) = &self.gateway.recorder().log {
+            log.flush();
+        }
+    }
+
+    async fn accept_tcp(self: &Rc<Self>, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    // Beyond the limit this connection waits here, and all others in the kernel's backlog.
+                    let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+                    self.admit(stream, address, place);
+                }
+                Err(error) => rest(&error).await,
+            }
+        }
+    }
+
+    async fn accept_unix(self: &Rc<Self>, listener: &UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+                    self.load().fetch_add(1, Ordering::Relaxed);
+                    self.serve(Accepted::Unix(stream), None, place);
+                }
+                Err(error) => rest(&error).await,
+            }
+        }
+    }
+
+    /// Serves a connection here, or hands it to a worker that has fewer.
+    fn admit(self: &Rc<Self>, stream: TcpStream, address: SocketAddr, place: OwnedSemaphorePermit) {
+        tune(&stream);
+        let least =
+            self.colleagues.iter().min_by_key(|colleague| colleague.connections.load(Ordering::Relaxed));
+        let own = self.load().load(Ordering::Relaxed);
+        match least {
+            Some(other)
+                if other.connections.load(Ordering::Relaxed).saturating_add(1) < own.saturating_add(1) =>
+            {
+                let Ok(socket) = stream.into_std() else { return };
+                other.connections.fetch_add(1, Ordering::Relaxed);
+                let handed = Handed { socket: socket.into(), address, place };
+                if other.commands.send(Command::Serve(handed)).is_err() {
+                    other.connections.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+            Some(_) | None => {
+                self.load().fetch_add(1, Ordering::Relaxed);
+                self.serve(Accepted::Tcp(stream), Some(address), place);
+            }
+        }
+    }
+
+    fn take_over(self: &Rc<Self>, handed: Handed) {
+        match TcpStream::from_std(std::net::TcpStream::from(handed.socket)) {
+            Ok(stream) => self.serve(Accepted::Tcp(stream), Some(handed.address), handed.place),
+            Err(error) => {
+                self.load().fetch_sub(1, Ordering::Relaxed);
+                tracing::warn!(%error, "a connection could not be taken over");
+            }
+        }
+    }
+
+    /// Serves a connection that is already counted.
+    fn serve(self: &Rc<Self>, accepted: Accepted, address: Option<SocketAddr>, place: OwnedSemaphorePermit) {
+        let trusted = address.is_some_and(|address| self.generation.trusts(address.ip().to_canonical()));
+        let encrypted = address.is_some() && self.options.tls.is_some();
+        let scheme = if encrypted { Scheme::Https } else { Scheme::Http };
+        let peer = Peer { address, scheme, trusted };
+        let context = Rc::new(Context::new(Rc::clone(&self.gateway), Rc::clone(&self.drain), peer));
+        let counted = Counted { worker: Rc::clone(self), _place: place };
+        counted.tally().connections.increment();
+        let options = Rc::clone(&self.options);
+        drop(spawn_local(async move {
+            serve(accepted, context, options).await;
+            drop(counted);
+        }));
+    }
+
+    fn load(&self) -> &AtomicUsize {
+        static NOBODY: AtomicUsize = AtomicUsize::new(0);
+        self.colleagues.get(self.index).map_or(&NOBODY, |own| &own.connections)
+    }
+}
+
+/// Counts a connection as long as it lives, however it ends.
+struct Counted {
+    worker: Rc<Worker>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn tally(&self) -> &Tally {
+        &self.worker.gateway.recorder().tally
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.tally().connections.decrement();
+        self.worker.load().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn rest(error: &io::Error) {
+    // A client that went away before it was accepted is no reason to rest.
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::warn!(%error, "connections cannot be accepted");
+        tokio::time::sleep(REST).await;
+    }
+}
