@@ -11,12 +11,17 @@
 #![allow(missing_docs, unreachable_pub, reason = "nobody imports a test binary")]
 
 #[cfg(test)]
-mod support;
-
+mod admin;
 #[cfg(test)]
 mod authenticate;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod claims;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod drain;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -26,7 +31,15 @@ mod headers;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod keysets;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod path_settings;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
@@ -36,8 +49,14 @@ mod smuggling;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod websocket;
+#[cfg(test)]
+mod websocket_tokens;

@@ -4,7 +4,6 @@ use crate::support::client::Client;
 use crate::support::service::Service;
 use crate::support::setup::Setup;
 use crate::support::wait::{let_pass, until_true};
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;

@@ -67,7 +67,7 @@ fn it_ends_at_a_frame_border() {
     let (head, rest) = bytes.split_at(4);
     let_pass(Duration::from_millis(1400));
     socket.client().send(head);
-    let_pass(Duration::from_millis(1000));
+    let_pass(Duration::from_secs(1));
     socket.client().send_anyway(rest);
     let mut frames = Vec::new();
     while let Ok(frame) = socket.try_read() {

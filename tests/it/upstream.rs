@@ -214,7 +214,7 @@ fn a_connection_that_went_away_while_idle_is_replaced() {
     let gate = Setup::public(&service).start();
     for number in 0..10 {
         ask("POST", "/").body("x").send(&gate).expect(200, "after the service closed an idle connection");
-        until_true("the connection is gone", || service.connections().len() == number + 1);
+        service.wait_closed(number);
     }
     assert_eq!(service.requests().len(), 10);
 }

@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod client;
+pub mod exchange;
 pub mod frames;
 pub mod gate;
 pub mod http2;

@@ -1,65 +1,15 @@
 //! The service behind the gate: a raw socket that records every byte and answers as the test says.
 
 use super::certificates::Certificates;
+pub use super::exchange::{Connection, Exchange, Request};
+use super::exchange::{KEPT, Log};
 use super::temp::TempDir;
 use super::wait;
-use super::wire::{Body, Duplex, Headers, Wire, latin1};
+use super::wire::{Body, Duplex, Wire, latin1};
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, Mutex, MutexGuard};
-
-/// Bodies and raw bytes are kept up to here; beyond, only their length counts.
-const KEPT: usize = 1 << 20;
-
-/// One request as it arrived.
-#[derive(Clone, Debug, Default)]
-pub struct Request {
-    /// Which connection it came on, in the order of acceptance.
-    pub connection: usize,
-    pub method: String,
-    pub target: String,
-    pub version: String,
-    pub headers: Headers,
-    pub body: Vec<u8>,
-    /// Bytes of the body, kept or not.
-    pub length: u64,
-    pub trailers: Headers,
-    /// Whether it arrived to its end.
-    pub complete: bool,
-}
-
-impl Request {
-    #[track_caller]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.one(name)
-    }
-}
-
-/// One connection as it went.
-#[derive(Clone, Debug, Default)]
-pub struct Connection {
-    pub raw: Vec<u8>,
-    pub received: u64,
-    /// Whether the other side closed it.
-    pub closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    connections: Vec<Connection>,
-    requests: Vec<Request>,
-    breaches: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<State>>);
-
-impl Log {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
-    }
-}
+use std::sync::Arc;
 
 /// How a request is answered.
 pub type Handler = Arc<dyn Fn(&mut Exchange<'_>) -> io::Result<()> + Send + Sync>;
@@ -208,7 +158,7 @@ impl Service {
         assert!(seen.iter().all(String::is_empty), "{case}: the service received {seen:?}");
     }
 
-    /// Waits until the other side has closed the connection of that number.
+    /// Waits until the connection of that number has ended.
     #[track_caller]
     pub fn wait_closed(&self, number: usize) {
         wait::until_true("the gate closes its connection", || {
@@ -231,17 +181,19 @@ fn serve(stream: impl Duplex + 'static, log: &Log, handler: &Handler) {
             connection.received += bytes.len() as u64;
             let room = KEPT.saturating_sub(connection.raw.len()).min(bytes.len());
             connection.raw.extend_from_slice(&bytes[..room]);
-            connection.closed |= bytes.is_empty();
         });
         wire.stream().set_patience(None);
-        if let Err(error) = converse(&mut wire, number, &log, &handler) {
+        let outcome = converse(&mut wire, number, &log, &handler);
+        // First the breach and then the end, or a client could see the end and ask too early.
+        if let Err(error) = outcome.as_ref()
+            && error.kind() == ErrorKind::InvalidData
+        {
             let mut state = log.state();
-            state.connections[number].closed = true;
-            if error.kind() == ErrorKind::InvalidData {
-                let raw = latin1(&state.connections[number].raw);
-                state.breaches.push(format!("{error} in {raw:?}"));
-            }
+            let raw = latin1(&state.connections[number].raw);
+            state.breaches.push(format!("{error} in {raw:?}"));
         }
+        drop(wire);
+        log.state().connections[number].closed = true;
     });
 }
 
@@ -267,99 +219,14 @@ fn converse(wire: &mut Wire, connection: usize, log: &Log, handler: &Handler) ->
             state.requests.push(request);
             state.requests.len() - 1
         };
-        let mut exchange = Exchange { wire, body, number, log: log.clone(), ended: last };
+        let mut exchange = Exchange::new(wire, body, number, log, last);
         handler(&mut exchange)?;
-        if exchange.ended {
+        if exchange.ended() {
             return Ok(());
         }
         exchange.finish()?;
     }
     Ok(())
-}
-
-/// One request being answered.
-pub struct Exchange<'a> {
-    wire: &'a mut Wire,
-    body: Body,
-    number: usize,
-    log: Log,
-    ended: bool,
-}
-
-impl Exchange<'_> {
-    /// What is known of the request by now.
-    pub fn request(&self) -> Request {
-        self.log.state().requests[self.number].clone()
-    }
-
-    pub fn target(&self) -> String {
-        self.request().target
-    }
-
-    /// The next piece of the body; none at its end.
-    pub fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let piece = self.wire.piece(&mut self.body)?;
-        let mut state = self.log.state();
-        let request = &mut state.requests[self.number];
-        if let Some(piece) = &piece {
-            request.length += piece.len() as u64;
-            let room = KEPT.saturating_sub(request.body.len()).min(piece.len());
-            request.body.extend_from_slice(&piece[..room]);
-        }
-        if self.body.ended() {
-            request.complete = true;
-            request.trailers = self.body.trailers.clone();
-        }
-        Ok(piece)
-    }
-
-    /// Reads the request to its end.
-    pub fn finish(&mut self) -> io::Result<()> {
-        while self.piece()?.is_some() {}
-        Ok(())
-    }
-
-    pub fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.wire.write(bytes.as_ref())
-    }
-
-    /// Reads the request to its end and answers with these bytes.
-    pub fn reply(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.finish()?;
-        self.write(bytes)
-    }
-
-    /// Reads the request to its end and answers 200 with this body.
-    pub fn ok(&mut self, body: &str) -> io::Result<()> {
-        let bare = self.request().method == "HEAD";
-        let sent = if bare { "" } else { body };
-        self.reply(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{sent}", body.len()))
-    }
-
-    /// The connection ends after this request.
-    #[expect(clippy::unnecessary_wraps, reason = "a handler ends with it")]
-    pub fn close(&mut self) -> io::Result<()> {
-        self.ended = true;
-        Ok(())
-    }
-
-    /// The connection ends with a reset.
-    pub fn reset(&mut self) -> io::Result<()> {
-        self.wire.stream().reset_on_close();
-        self.close()
-    }
-
-    /// Answers nothing more and stays until the other side goes.
-    pub fn hold(&mut self) -> io::Result<()> {
-        while self.wire.fill()? {}
-        self.close()
-    }
-
-    /// The connection itself, for what is no HTTP any more.
-    pub fn wire(&mut self) -> &mut Wire {
-        self.ended = true;
-        self.wire
-    }
 }
 
 /// A port that refuses connections until it is opened; nobody else can get it meanwhile.

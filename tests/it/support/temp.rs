@@ -1,6 +1,6 @@
 //! A directory that goes away with the test.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -15,10 +15,6 @@ impl TempDir {
         let path = std::env::temp_dir().join(format!("sidegate-it-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
     }
 
     /// Where a file of that name is, whether or not it exists.

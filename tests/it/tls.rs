@@ -1,0 +1,176 @@
+//! TLS towards clients and towards services.
+
+use crate::support::certificates::Certificates;
+use crate::support::client::Client;
+use crate::support::http2::{Answer, Http2, Http2Service};
+use crate::support::idp::Idp;
+use crate::support::request::get;
+use crate::support::service::Service;
+use crate::support::setup::{PUBLIC, Setup};
+use crate::support::wait::until_true;
+
+const SERVER: &str = "[server.tls]\ncert_file = \"server.pem\"\nkey_file = \"server.key\"\n";
+
+fn with_files(setup: Setup, certificates: &Certificates) -> Setup {
+    certificates.write_to(&setup.dir);
+    setup
+}
+
+#[test]
+fn clients_are_served_over_tls() {
+    let (service, certificates) = (Service::ok("hello"), Certificates::new());
+    let gate = with_files(Setup::public(&service).server(SERVER), &certificates).start();
+    let mut client = Client::tls(gate.address(), &certificates, false);
+    for _ in 0..2 {
+        assert_eq!(get("/a").on(&mut client).expect(200, "https").text(), "hello");
+    }
+    assert_eq!(service.last().header("x-forwarded-proto"), Some("https"));
+    let reply = Http2::tls(gate.address(), &certificates).get("/b", &[]);
+    assert_eq!((reply.status, service.last().target.as_str()), (200, "/b"));
+    let mut plain = gate.connect();
+    plain.send_anyway(get("/plain").bytes());
+    assert!(plain.try_reply("GET").is_err(), "no plain HTTP on a TLS port");
+    assert_eq!(service.requests().len(), 3);
+}
+
+#[test]
+fn clients_may_have_to_show_a_certificate() {
+    let (service, certificates, strangers) = (Service::ok("hello"), Certificates::new(), Certificates::new());
+    for (mode, without) in [("required", false), ("optional", true)] {
+        let tls = format!("{SERVER}client_ca_file = \"ca.pem\"\nclient_auth = {mode:?}\n");
+        let gate = with_files(Setup::public(&service).server(&tls), &certificates).start();
+        let mut known = Client::tls(gate.address(), &certificates, true);
+        get("/").on(&mut known).expect(200, mode);
+        let mut nameless = Client::tls(gate.address(), &certificates, false);
+        nameless.send_anyway(get("/").bytes());
+        assert_eq!(nameless.try_reply("GET").is_ok(), without, "{mode}: no certificate");
+        let before = service.received();
+        // Shows a certificate of another authority (and trusts the gate's).
+        let mixed = Certificates { ca: certificates.ca.clone(), ..clone(&strangers) };
+        let mut stranger = Client::tls(gate.address(), &mixed, true);
+        stranger.send_anyway(get("/").bytes());
+        assert!(stranger.try_reply("GET").is_err(), "{mode}: another authority's certificate");
+        assert_eq!(service.received(), before);
+    }
+}
+
+fn clone(certificates: &Certificates) -> Certificates {
+    Certificates {
+        ca: certificates.ca.clone(),
+        server: certificates.server.clone(),
+        server_key: certificates.server_key.clone(),
+        client: certificates.client.clone(),
+        client_key: certificates.client_key.clone(),
+    }
+}
+
+#[test]
+fn certificates_are_read_again_when_they_change() {
+    let (service, old, new) = (Service::ok("hello"), Certificates::new(), Certificates::new());
+    let gate = with_files(Setup::public(&service).server(SERVER), &old).start();
+    let mut open = Client::tls(gate.address(), &old, false);
+    get("/").on(&mut open).expect(200, "old certificate");
+    new.write_to(&gate.setup.dir);
+    until_true("the new certificate is shown", || {
+        let mut client = Client::tls(gate.address(), &new, false);
+        client.send_anyway(get("/").bytes());
+        client.try_reply("GET").is_ok()
+    });
+    get("/").on(&mut open).expect(200, "connections stay");
+}
+
+#[test]
+fn services_are_reached_over_tls() {
+    let certificates = Certificates::new();
+    let service = Service::tls(&certificates, false, |exchange| exchange.ok("hello"));
+    let trusting = "[upstreams.app.tls]\nca_file = \"ca.pem\"\n";
+    let gate = with_files(Setup::new(service.url()).upstream(trusting).with(PUBLIC), &certificates).start();
+    assert_eq!(get("/a").host("public.test").send(&gate).expect(200, "https").text(), "hello");
+    assert_eq!(service.only().header("host"), Some("public.test"));
+
+    let http2 = Http2Service::tls(&certificates, |_| Answer::ok("hello"));
+    let gate = with_files(
+        Setup::new(http2.url()).upstream(&format!("http2 = true\n{trusting}")).with(PUBLIC),
+        &certificates,
+    )
+    .start();
+    get("/a").send(&gate).expect(200, "h2 by ALPN");
+    assert_eq!(http2.only().uri.rsplit_once('/').unwrap().1, "a");
+}
+
+#[test]
+fn services_must_be_who_they_say() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let service = Service::tls(&certificates, false, |exchange| exchange.ok("hello"));
+    let url = service.url().to_owned();
+    let by_address = url.replace("localhost", "127.0.0.1");
+    for (case, url, files, keys, status) in [
+        ("the system's authorities", &url, &certificates, "", 502),
+        ("another authority", &url, &others, "ca_file = \"ca.pem\"", 502),
+        ("another name", &url, &certificates, "ca_file = \"ca.pem\"\nserver_name = \"other.test\"", 502),
+        ("its address", &by_address, &certificates, "ca_file = \"ca.pem\"", 200),
+        (
+            "the right name",
+            &by_address,
+            &certificates,
+            "ca_file = \"ca.pem\"\nserver_name = \"localhost\"",
+            200,
+        ),
+    ] {
+        let before = service.requests().len();
+        let setup = Setup::new(url).upstream(&format!("[upstreams.app.tls]\n{keys}")).with(PUBLIC);
+        let gate = with_files(setup, files).start();
+        let reply = get("/").send(&gate).expect(status, case);
+        if status == 502 {
+            assert_eq!(gate.reason(&reply), "upstream_unreachable", "{case}");
+            assert_eq!(service.requests().len(), before, "{case}");
+        }
+    }
+}
+
+#[test]
+fn services_may_want_to_see_a_certificate() {
+    let certificates = Certificates::new();
+    let service = Service::tls(&certificates, true, |exchange| exchange.ok("hello"));
+    let own = "cert_file = \"client.pem\"\nkey_file = \"client.key\"\n";
+    for (case, own, status) in [("shown", own, 200), ("not shown", "", 502)] {
+        let tls = format!("[upstreams.app.tls]\nca_file = \"ca.pem\"\n{own}");
+        let gate = with_files(Setup::new(service.url()).upstream(&tls).with(PUBLIC), &certificates).start();
+        get("/").send(&gate).expect(status, case);
+    }
+    service.only();
+}
+
+#[test]
+fn services_are_reached_over_unix_sockets() {
+    let service = Service::unix(|exchange| exchange.ok("hello"));
+    let idp = Idp::start();
+    let gate = Setup::guarded(&service, &idp).start();
+    let reply = get("/a?b").bearer(&idp.token().build()).send(&gate).expect(200, "unix");
+    assert_eq!(reply.text(), "hello");
+    let seen = service.only();
+    assert_eq!(
+        (seen.target.as_str(), seen.header("host"), seen.header("x-customer-id")),
+        ("/a?b", Some("gate.test"), Some("user-1"))
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_right_are_refused_at_start() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    for (case, cert, key) in [
+        ("no certificate", "", certificates.server_key.as_str()),
+        ("no key", certificates.server.as_str(), ""),
+        ("another key", certificates.server.as_str(), others.server_key.as_str()),
+        (
+            "garbage",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            certificates.server_key.as_str(),
+        ),
+    ] {
+        let setup = Setup::new("http://127.0.0.1:1").with(PUBLIC).server(SERVER);
+        let refusal = setup.file("server.pem", cert).file("server.key", key).refused();
+        assert_eq!(refusal.code, Some(78), "{case}: {refusal:?}");
+        assert!(refusal.text.contains("server.tls"), "{case}: {refusal:?}");
+    }
+}
