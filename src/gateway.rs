@@ -325,7 +325,10 @@ fn extract<'a>(
 
 /// Judges; pure.
 fn permit(route: &Route, session: Option<&Session>, head: &Parts, websocket: bool) -> Result<Permit, Denial> {
-    let origin = || head.headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    // Two origins are none.
+    let mut origins = head.headers.get_all(ORIGIN).iter();
+    let origin =
+        || origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
     route.permit(Asking {
         identity: session.map(|session| &session.identity),
         expires: session.map(|session| session.ends),

@@ -154,20 +154,16 @@ impl Sessions {
         let issuer = token.claims().issuer();
         let audience = token.claims().audience().unwrap_or_default();
         let mut fitting = self.among(candidates).filter(|(_, entry)| entry.jwt().takes_issuer(issuer));
-        match (candidates.len(), fitting.next()) {
-            // The only one judges alone, and says exactly what is wrong.
-            (1, _) => self.among(candidates).next(),
-            (_, Some(one)) => {
-                let names = |(_, entry): &(usize, &Entry)| {
-                    entry.jwt().audiences().iter().any(|accepted| audience.contains(&accepted.as_str()))
-                };
-                Some(if names(&one) { one } else { fitting.find(names).unwrap_or(one) })
-            }
-            (_, None) => None,
-        }
-        .ok_or_else(|| {
-            (first, Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer"))
-        })
+        let Some(one) = fitting.next() else {
+            // Without an issuer there is nothing to choose by; whoever is first says what is wrong.
+            let judge = self.among(candidates).next().filter(|_| issuer.is_none());
+            let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
+            return judge.ok_or((first, denial));
+        };
+        let names = |(_, entry): &(usize, &Entry)| {
+            entry.jwt().audiences().iter().any(|accepted| audience.contains(&accepted.as_str()))
+        };
+        Ok(if names(&one) { one } else { fitting.find(names).unwrap_or(one) })
     }
 
     async fn verify(

@@ -303,7 +303,11 @@ fn check_keys(config: &config::Jwt, at: &KeyPath, problems: &mut Problems) {
     ];
     for (key, url) in urls {
         if url.is_some_and(|url| !is_http(url)) {
-            problems.error(at.key(key), "keys cannot be fetched from there", "write an https (or http) URL");
+            problems.error(
+                at.key(key),
+                "keys cannot be fetched from there",
+                "write an https (or http) URL without user and password",
+            );
         }
     }
     for (position, algorithm) in config.algorithms.iter().enumerate() {
@@ -332,9 +336,13 @@ fn check_names(config: &config::Jwt, at: &KeyPath, problems: &mut Problems) {
     }
 }
 
+/// An http or https URL; a password in it would end up in the log.
 fn is_http(url: &str) -> bool {
     let parsed: Option<http::Uri> = url.parse().ok();
-    parsed.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
+    let is_plain = |authority: &http::uri::Authority| !authority.as_str().contains('@');
+    parsed.is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_plain)
+    })
 }
 
 fn media_type(kind: &str) -> String {

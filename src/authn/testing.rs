@@ -2,7 +2,7 @@
 
 use crate::config::authenticator::{Algorithm, Jwt as Config};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde_json::{Value, json};
@@ -85,6 +85,12 @@ pub(crate) fn theirs(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
 impl Signer {
     /// The public half as a JWK without `kid`, `use` or `alg`.
     pub(crate) fn jwk(&self, algorithm: Algorithm) -> Value {
+        if algorithm == Algorithm::EdDSA {
+            // jsonwebtoken cannot make this one; the SPKI of an Ed25519 key ends with its 32 bytes.
+            let body: String = self.public.lines().filter(|line| !line.starts_with('-')).collect();
+            let spki = STANDARD.decode(body).unwrap();
+            return json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(&spki[12..])});
+        }
         let mut jwk =
             serde_json::to_value(Jwk::from_encoding_key(&self.signing, theirs(algorithm)).unwrap()).unwrap();
         jwk.as_object_mut().unwrap().retain(|name, value| name != "alg" && !value.is_null());

@@ -78,15 +78,16 @@ pub(super) fn headers(
             );
             continue;
         }
-        check_attribute(attribute, authenticators, &at, problems);
+        check_attribute((attribute, optional), authenticators, &at, problems);
         headers.push(IdentityHeader { name, attribute: attribute.clone(), optional });
     }
     IdentityHeaders(headers)
 }
 
-/// An attribute that no authenticator establishes would refuse every request.
+/// An attribute that no authenticator establishes is never there: an optional header is never sent, and another
+/// one refuses every token.
 fn check_attribute(
-    attribute: &str,
+    (attribute, optional): (&str, bool),
     authenticators: &IndexMap<String, Authenticator>,
     at: &KeyPath,
     problems: &mut Problems,
@@ -99,9 +100,10 @@ fn check_attribute(
         });
     let built_in = matches!(attribute, "authenticator" | "auth_method");
     if !established && !built_in {
-        problems.error(
+        let outcome = if optional { "the header is never sent" } else { "every token is refused" };
+        problems.warning(
             at.clone(),
-            format!("no authenticator establishes the attribute {attribute:?}"),
+            format!("no authenticator establishes the attribute {attribute:?}: {outcome}"),
             format!("add it to an authenticator's claims, e.g. claims.{attribute} = \"sub\""),
         );
     }

@@ -10,12 +10,13 @@ use crate::telemetry::tally::UpstreamTally;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
@@ -72,11 +73,8 @@ impl Lease {
     /// Puts the connection back; only after its response was read to the end.
     pub fn give_back(self) {
         let (Some(pool), Sender::Http1(sender)) = (self.pool.upgrade(), self.sender) else { return };
-        // Another worker may wait for the place that this connection takes up.
-        let wanted = pool.upstream.limit.as_ref().is_some_and(ConnectionLimit::is_wanted);
-        if !sender.is_closed() && !wanted {
-            let idle = Idle { sender, since: Instant::now(), permit: self.permit };
-            pool.idle.borrow_mut().push(idle);
+        if !sender.is_closed() {
+            pool.take_back(Idle { sender, since: Instant::now(), permit: self.permit });
         }
     }
 }
@@ -96,6 +94,16 @@ pub struct Pool {
     idle: RefCell<Vec<Idle>>,
     multiplexed: RefCell<Option<http2::SendRequest<RequestBody>>>,
     connecting: tokio::sync::Mutex<()>,
+    /// Requests of this worker that wait for a connection to come back.
+    waiting: RefCell<VecDeque<oneshot::Sender<Idle>>>,
+}
+
+/// What a request that needed a connection has got.
+enum Place {
+    /// Leave to open one.
+    Open(Option<OwnedSemaphorePermit>),
+    /// One that came back.
+    Returned(Idle),
 }
 
 impl Pool {
@@ -108,6 +116,7 @@ impl Pool {
             idle: RefCell::default(),
             multiplexed: RefCell::default(),
             connecting: tokio::sync::Mutex::default(),
+            waiting: RefCell::default(),
         });
         if pool.upstream.limit.is_some() {
             drop(spawn_local(give_up_when_wanted(Rc::downgrade(&pool), Arc::clone(&pool.upstream))));
@@ -149,7 +158,10 @@ impl Pool {
         if self.upstream.http2 {
             return self.lease_multiplexed().await;
         }
-        let permit = self.permit().await?;
+        let permit = match self.place().await? {
+            Place::Open(permit) => permit,
+            Place::Returned(idle) => return Ok(self.leased(idle)),
+        };
         let stream = self.connect().await?;
         let (sender, connection) =
             http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(ConnectError::Broken)?;
@@ -165,7 +177,11 @@ impl Pool {
     /// # Errors
     /// As [`Pool::lease`].
     pub async fn open_raw(self: &Rc<Self>) -> Result<(Stream, Option<OwnedSemaphorePermit>), ConnectError> {
-        let permit = self.permit().await?;
+        let permit = match self.place().await? {
+            Place::Open(permit) => permit,
+            // The connection itself cannot serve, but its place can.
+            Place::Returned(idle) => idle.permit,
+        };
         Ok((self.connect().await?, permit))
     }
 
@@ -184,22 +200,43 @@ impl Pool {
         while let Some(connection) = idle.pop() {
             let fresh = connection.since.elapsed() < self.upstream.idle_timeout;
             if fresh && connection.sender.is_ready() {
-                let sender = Sender::Http1(connection.sender);
-                return Some(Lease { pool: Rc::downgrade(self), sender, permit: connection.permit });
+                return Some(self.leased(connection));
             }
         }
         None
     }
 
-    async fn permit(&self) -> Result<Option<OwnedSemaphorePermit>, ConnectError> {
-        let Some(limit) = &self.upstream.limit else { return Ok(None) };
-        if let Ok(permit) = Arc::clone(&limit.permits).try_acquire_owned() {
-            return Ok(Some(permit));
+    fn leased(self: &Rc<Self>, idle: Idle) -> Lease {
+        Lease { pool: Rc::downgrade(self), sender: Sender::Http1(idle.sender), permit: idle.permit }
+    }
+
+    /// Passes a connection on to whoever waits for one, here or in another worker; else keeps it.
+    fn take_back(&self, mut idle: Idle) {
+        while let Some(waiting) = self.waiting.borrow_mut().pop_front() {
+            match waiting.send(idle) {
+                Ok(()) => return,
+                Err(unwanted) => idle = unwanted,
+            }
         }
+        // Another worker can have only the place, so the connection is closed for it.
+        if !self.upstream.limit.as_ref().is_some_and(ConnectionLimit::is_wanted) {
+            self.idle.borrow_mut().push(idle);
+        }
+    }
+
+    async fn place(&self) -> Result<Place, ConnectError> {
+        let Some(limit) = &self.upstream.limit else { return Ok(Place::Open(None)) };
+        if let Ok(permit) = Arc::clone(&limit.permits).try_acquire_owned() {
+            return Ok(Place::Open(Some(permit)));
+        }
+        let (sender, returned) = oneshot::channel();
+        self.waiting.borrow_mut().push_back(sender);
         let _waiting = limit.wait();
-        match tokio::time::timeout(limit.queue_timeout, Arc::clone(&limit.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
-            Ok(Err(_)) | Err(_) => Err(ConnectError::Overloaded),
+        tokio::select! {
+            biased;
+            Ok(idle) = returned => Ok(Place::Returned(idle)),
+            Ok(permit) = Arc::clone(&limit.permits).acquire_owned() => Ok(Place::Open(Some(permit))),
+            () = tokio::time::sleep(limit.queue_timeout) => Err(ConnectError::Overloaded),
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long one side may go on after the other has ended.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 << 10].into_boxed_slice());

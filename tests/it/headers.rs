@@ -174,7 +174,8 @@ fn trailers_are_cleaned_as_heads_are() {
     ]) {
         let mut client = gate.connect();
         client.send(format!(
-            "POST / HTTP/1.1\r\nHost: gate.test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n\
+            "POST / HTTP/1.1\r\nHost: gate.test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: X-Checksum, {alias}\r\n\r\n\
              2\r\nhi\r\n0\r\nX-Checksum: 1\r\n{alias}: forged\r\n\r\n"
         ));
         client.reply().expect(200, alias);

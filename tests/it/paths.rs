@@ -178,7 +178,7 @@ const QUERIES: &[&str] = &[
     "?a=b?c=d",
     "?url=http://u:p@h/",
     "?a=+%20",
-    "?a={}|^`\"",
+    "?a={}|^`",
 ];
 
 #[track_caller]

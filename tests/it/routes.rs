@@ -135,7 +135,8 @@ fn get_covers_head_but_not_the_other_way_round() {
             ("GET", "x", "/h", "-"),
             ("HEAD", "x", "/p", "-"),
             ("OPTIONS", "x", "/g", "-"),
-            ("get", "x", "/g", "-"),
+            // Services that fold the case of methods exist: a rule for GET is not escaped by writing `get`.
+            ("get", "x", "/g", "get"),
         ],
     );
 }

@@ -22,7 +22,8 @@ fn good() -> Value {
 /// Why a key beside a good one is ignored; `None` if it is not.
 fn ignored(key: &Value) -> Option<KeyError> {
     let filtered = KeySet::from_jwks(&document(&[good(), key.clone()]), &ASYMMETRIC).unwrap();
-    assert_eq!(filtered.set.len() as u64 + filtered.ignored.total(), 2);
+    let used = filtered.set.len();
+    assert_eq!((used, filtered.ignored.total()), if used == 2 { (2, 0) } else { (1, 1) });
     filtered.ignored.counts.keys().next().copied()
 }
 
@@ -230,8 +231,8 @@ fn sets_are_compared_by_their_keys() {
     let b = OTHER_RSA.jwk_with(Algorithm::RS256, json!({"kid": "b"}));
     let both = set(&[a.clone(), b.clone()]);
     assert!(both.is_same(&set(&[b.clone(), a.clone()])));
-    assert!(!both.is_same(&set(&[a.clone()])));
-    assert!(!set(&[a.clone()]).is_same(&both));
+    assert!(!both.is_same(&set(std::slice::from_ref(&a))));
+    assert!(!set(std::slice::from_ref(&a)).is_same(&both));
     assert_ne!(both.generation(), set(&[a.clone(), b]).generation());
     let renamed = OTHER_RSA.jwk_with(Algorithm::RS256, json!({"kid": "a"}));
     let held = set(&[a]);

@@ -78,8 +78,7 @@ fn base64url_is_canonical() {
     assert!(matches!(Jws::parse(&format!("{standard}.e30.c2ln")), Err(TokenError::Encoding("header"))));
     for signature in ["c2l", "c2ln=", "c2+n", "c", "AB"] {
         let parsed = Jws::parse(&format!("{header}.e30.{signature}")).map(drop);
-        let canonical = signature == "c2l" && URL_SAFE_NO_PAD.decode(signature).is_ok();
-        assert!(canonical || matches!(parsed, Err(TokenError::Encoding("signature"))), "{signature}");
+        assert!(matches!(parsed, Err(TokenError::Encoding("signature"))), "{signature}");
     }
 }
 
@@ -154,6 +153,8 @@ fn registered_claims_have_their_types() {
             "-0.5",
             "1e300",
             "253402300800",
+            "253402300800.5",
+            "1e15",
             "1700000000000",
             "18446744073709551615",
             "18446744073709551616",

@@ -175,6 +175,7 @@ pub fn echo_with(exchange: &mut Exchange<'_>, extra: &str) -> io::Result<()> {
         assert!(frame.masked, "frames to a service are masked");
         wire.write(&Frame { masked: false, ..frame.clone() }.bytes())?;
         if frame.opcode == CLOSE {
+            while wire.fill()? {}
             return Ok(());
         }
     }
