@@ -10,12 +10,14 @@ use crate::support::wait::until_true;
 #[test]
 fn from_http2_to_http1() {
     let service = Service::raw(
-        "HTTP/1.1 201 Created\r\nX-A: 1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
+        "HTTP/1.1 201 Created\r\nX-A: 1\r\nTrailer: X-Sum\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n",
     );
     let gate = Setup::public(&service).start();
     let mut client = Http2::connect(gate.address());
     let body = Frames::new(&[b"12", b"345"], &[("x-check", "7")]);
-    let headers = [("x-b", "2"), ("te", "trailers"), ("cookie", "a=1"), ("cookie", "b=2")];
+    // HTTP/1.1 carries only trailers that were announced (RFC 9110 §6.6.2).
+    let headers =
+        [("x-b", "2"), ("te", "trailers"), ("trailer", "x-check"), ("cookie", "a=1"), ("cookie", "b=2")];
     let reply = client.send("POST", "/a%62?c=%64", &headers, body);
     assert_eq!(
         (reply.status, reply.body.as_slice(), reply.header("x-a")),
@@ -57,14 +59,14 @@ fn a_length_stays_a_length() {
 #[test]
 fn from_http1_to_http2() {
     let service = Http2Service::start(|_| Answer {
-        headers: vec![("x-a", "1".to_owned())],
+        headers: vec![("x-a", "1".to_owned()), ("trailer", "x-sum".to_owned())],
         body: Frames::new(&[b"o", b"k"], &[("x-sum", "1")]),
         ..Answer::ok("")
     });
     let gate = Setup::new(service.url()).upstream("http2 = true").with(PUBLIC).start();
     let mut client = gate.connect();
     client.send(
-        "POST /a%62?c=%64 HTTP/1.1\r\nHost: gate.test\r\nX-B: 2\r\nTE: trailers\r\nConnection: TE, X-Hop\r\nX-Hop: 1\r\n\
+        "POST /a%62?c=%64 HTTP/1.1\r\nHost: gate.test\r\nX-B: 2\r\nTE: trailers\r\nConnection: TE, X-Hop\r\nTrailer: X-Check\r\nX-Hop: 1\r\n\
          Keep-Alive: timeout=1\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n\
          5\r\n12345\r\n0\r\nX-Check: 7\r\n\r\n",
     );
@@ -170,7 +172,7 @@ fn grpc_denials_are_trailers_only() {
         ("service away", "/dead.S/M", "", "14"),
         ("issuer away", "/away.S/M", other.as_str(), "14"),
     ] {
-        for kind in ["application/grpc", "application/grpc+json", "Application/gRPC; x"] {
+        for kind in ["application/grpc", "application/grpc+json", "application/grpc;x=y"] {
             let mut headers = vec![("content-type", kind), ("te", "trailers")];
             if !token.is_empty() {
                 headers.push(("authorization", token));

@@ -92,7 +92,7 @@ async fn read(message: &mut Message, mut body: Incoming) -> Result<(), hyper::Er
 
 /// An HTTP/2 connection to the gate.
 pub struct Http2 {
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
     sender: SendRequest<Frames>,
 }
 
@@ -100,24 +100,25 @@ impl Http2 {
     /// With prior knowledge.
     #[track_caller]
     pub fn connect(address: &str) -> Self {
-        let runtime = runtime();
+        let runtime = Arc::new(runtime());
         let stream = runtime.block_on(TcpStream::connect(address)).unwrap();
-        let sender = runtime.block_on(prepared(stream));
+        let sender = prepared(&runtime, stream);
         Self { runtime, sender }
     }
 
     /// Over TLS, chosen by ALPN.
     #[track_caller]
     pub fn tls(address: &str, certificates: &Certificates) -> Self {
-        let runtime = runtime();
+        let runtime = Arc::new(runtime());
         let config = certificates.client_config(false, &[b"h2"]);
-        let sender = runtime.block_on(async {
+        let stream = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = "localhost".try_into().unwrap();
             let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
             assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-            prepared(stream).await
+            stream
         });
+        let sender = prepared(&runtime, stream);
         Self { runtime, sender }
     }
 
@@ -167,10 +168,15 @@ fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-async fn prepared(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Frames> {
+/// Opens the connection and drives it on a thread of its own, so that it answers pings while the test waits.
+fn prepared(
+    runtime: &Arc<Runtime>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> SendRequest<Frames> {
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
+    let (sender, connection) = runtime.block_on(builder.handshake(TokioIo::new(stream))).unwrap();
+    let driver = Arc::clone(runtime);
+    std::thread::spawn(move || driver.block_on(connection).ok());
     sender
 }
 

@@ -187,6 +187,8 @@ fn serve(stream: impl Duplex + 'static, log: &Log, handler: &Handler) {
         // First the breach and then the end, or a client could see the end and ask too early.
         if let Err(error) = outcome.as_ref()
             && error.kind() == ErrorKind::InvalidData
+            // A handshake that fails is not what a service received.
+            && !error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
         {
             let mut state = log.state();
             let raw = latin1(&state.connections[number].raw);
