@@ -92,7 +92,6 @@ impl App {
         let mut problems = Problems::default();
         let compiled = compile(&loaded.config, &world, &mut problems);
         let tls = server_tls(&loaded.config, &mut problems);
-        check_addresses(&loaded.config, &mut problems);
         let app = compiled.filter(|_| !problems.has_errors()).map(|compiled| Self {
             config: loaded.config.clone(),
             compiled,
@@ -358,33 +357,6 @@ fn server_tls(config: &Config, problems: &mut Problems) -> Option<Arc<ArcSwap<Se
             );
             None
         }
-    }
-}
-
-/// Addresses that could never be listened on are errors of the configuration, not of the moment.
-fn check_addresses(config: &Config, problems: &mut Problems) {
-    const HINT: &str = "write \"address:port\", such as \"0.0.0.0:8080\"";
-    let well_formed = |address: &str| {
-        address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    let at = KeyPath::root("server").key("listen");
-    for address in config.server.listen.iter() {
-        let good = match address.strip_prefix("unix:") {
-            Some(path) => path.starts_with('/'),
-            None => well_formed(address),
-        };
-        if !good {
-            let hint = "write \"address:port\" or \"unix:/path/to/socket\"";
-            problems.error(at.clone(), format!("{address:?} is not an address to listen on"), hint);
-        }
-    }
-    let admin = &config.admin.listen;
-    if !well_formed(admin) {
-        problems.error(
-            KeyPath::root("admin").key("listen"),
-            format!("{admin:?} is not an address to listen on"),
-            HINT,
-        );
     }
 }
 

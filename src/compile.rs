@@ -4,12 +4,13 @@ mod authenticators;
 mod identity;
 mod responses;
 mod routes;
+mod server;
 mod upstreams;
 
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::problem::{KeyPath, Problems};
+use crate::config::problem::Problems;
 use crate::generation::Generation;
 use crate::target::PathRules;
 use std::fmt;
@@ -50,19 +51,13 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
     let paths = PathRules::from(config.server.paths);
+    server::check(config, problems);
     let upstreams = upstreams::compile(&config.upstreams, problems);
     let authenticators = authenticators::compile(&config.authenticators, world, problems);
     let identity_headers = identity::headers(&config.identity, &config.authenticators, problems);
     let hygiene = identity::hygiene(&config.identity, &identity_headers, &config.authenticators, problems);
     let response_headers = responses::headers(&config.response_headers, problems);
     let routes = routes::compile(config, paths, problems);
-    if config.server.listen.is_empty() {
-        problems.error(
-            KeyPath::root("server").key("listen"),
-            "no address",
-            "write at least one, such as \"0.0.0.0:8080\"",
-        );
-    }
     if problems.has_errors() {
         return None;
     }

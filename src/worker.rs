@@ -16,6 +16,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::record::Recorder;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -189,13 +190,19 @@ impl Worker {
             }
         };
         self.drain.begin();
-        // What the kernel has already accepted for us is served; nothing new is.
-        tokio::task::yield_now().await;
-        accepting.iter().for_each(JoinHandle::abort);
-        while let Ok(Command::Serve(handed)) = commands.try_recv() {
-            self.take_over(handed);
+        let handed_over = async {
+            while let Some(command) = commands.recv().await {
+                if let Command::Serve(handed) = command {
+                    self.take_over(handed);
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.finish(grace) => {}
+            () = handed_over => {}
         }
-        self.finish(grace).await;
+        accepting.iter().for_each(JoinHandle::abort);
         self.tidy();
     }
 
@@ -204,8 +211,11 @@ impl Worker {
         let tally = &self.gateway.recorder().tally;
         let now = Instant::now();
         let deadline = now.checked_add(grace).unwrap_or(now);
-        while tally.connections.value() > tally.tunnels.value() && Instant::now() < deadline {
+        loop {
             tokio::time::sleep(DRAIN_TICK).await;
+            if tally.connections.value() <= tally.tunnels.value() || Instant::now() >= deadline {
+                break;
+            }
         }
         self.drain.end_tunnels();
         let farewell = Instant::now().checked_add(FAREWELL).unwrap_or(deadline);
@@ -221,28 +231,39 @@ impl Worker {
         }
     }
 
+    /// What is accepted next; nothing once draining has begun and the kernel's backlog is empty.
+    async fn accepted<T>(&self, accept: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            accepted = accept => Some(accepted),
+            () = self.drain.begun() => None,
+        }
+    }
+
     async fn accept_tcp(self: &Rc<Self>, listener: &TcpListener) {
         loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
+            match self.accepted(listener.accept()).await {
+                None => return,
+                Some(Ok((stream, address))) => {
                     // Beyond the limit this connection waits here, and all others in the kernel's backlog.
                     let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
                     self.admit(stream, address, place);
                 }
-                Err(error) => rest(&error).await,
+                Some(Err(error)) => rest(&error).await,
             }
         }
     }
 
     async fn accept_unix(self: &Rc<Self>, listener: &UnixListener) {
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
+            match self.accepted(listener.accept()).await {
+                None => return,
+                Some(Ok((stream, _))) => {
                     let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
                     self.load().fetch_add(1, Ordering::Relaxed);
                     self.serve(Accepted::Unix(stream), None, place);
                 }
-                Err(error) => rest(&error).await,
+                Some(Err(error)) => rest(&error).await,
             }
         }
     }

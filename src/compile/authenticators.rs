@@ -100,15 +100,13 @@ fn draft(
 }
 
 fn source_problem(error: &SourceError, written: &WrittenJwt, at: &KeyPath, problems: &mut Problems) {
-    let (path, hint) = match error {
-        SourceError::Several(_) => (at.clone(), "keep exactly one of them"),
-        SourceError::None => (
-            at.clone(),
-            "name an issuer for OIDC discovery, or one of jwks_url, jwks_file, public_key_file, secret_env, secret_file",
-        ),
-        SourceError::Unset(_) => (at.key(source_key(written).0), "set it before sidegate starts"),
-    };
-    problems.error(path, error.to_string(), hint);
+    match error {
+        // The authenticator itself has said so.
+        SourceError::Several(_) | SourceError::None => {}
+        SourceError::Unset(_) => {
+            problems.error(at.key(source_key(written).0), error.to_string(), "set it before sidegate starts");
+        }
+    }
 }
 
 /// The key that names the source, and what to do when the source is of no use.

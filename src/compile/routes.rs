@@ -115,9 +115,8 @@ fn route(
         Some(names) => places(names, config, &at.key("authenticators"), problems),
         None => Arc::clone(&fallback.authenticators),
     };
-    if authenticators.is_empty()
+    if written.authenticators.as_ref().is_some_and(Vec::is_empty)
         && matches!(access, Access::Authenticated | Access::Optional)
-        && !config.authenticators.is_empty()
     {
         problems.error(
             at.key("authenticators"),

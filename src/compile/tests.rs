@@ -1,1 +1,32 @@
+//! What is well formed, but cannot be meant: each file has a snapshot of what its author reads.
 
+use super::{World, compile};
+use crate::clock::SystemClock;
+use crate::config::load::load;
+use crate::config::problem::Problems;
+use std::path::Path;
+use std::sync::Arc;
+
+fn report(name: &str) -> String {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/contradictory").join(name);
+    let loaded = load(&path, |_| None).unwrap_or_else(|error| panic!("{error}"));
+    let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock) };
+    let mut problems = Problems::default();
+    let compiled = compile(&loaded.config, &world, &mut problems);
+    assert_eq!(compiled.is_none(), problems.has_errors(), "there is a generation unless something is wrong");
+    loaded.document.render(&problems).replace(&format!("{}/", path.parent().unwrap().display()), "")
+}
+
+#[test]
+fn contradictions_are_named_with_their_place_and_a_hint() {
+    for name in ["authenticators", "identity", "nobody", "routes", "upstreams", "warnings"] {
+        insta::with_settings!({
+            snapshot_path => "../../tests/config/contradictory",
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!(name, report(&format!("{name}.toml")));
+        });
+    }
+}

@@ -28,7 +28,7 @@ pub(super) fn compile(
 
 fn one(name: &str, written: &Written, at: &KeyPath, problems: &mut Problems) -> Option<Upstream> {
     let Some((endpoint, encrypted)) = endpoint(&written.url) else {
-        problems.error(at.key("url"), format!("{:?} is not the address of a service", written.url), URL_HINT);
+        problems.error(at.key("url"), "this is not the address of a service", URL_HINT);
         return None;
     };
     let tls = match (&written.tls, encrypted) {

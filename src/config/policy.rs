@@ -57,12 +57,16 @@ pub struct Require {
     /// All of these capabilities.
     pub capabilities: Vec<String>,
     /// One of these roles.
+    #[schemars(length(min = 1))]
     pub any_role: Vec<String>,
     /// One of these scopes.
+    #[schemars(length(min = 1))]
     pub any_scope: Vec<String>,
     /// One of these permissions.
+    #[schemars(length(min = 1))]
     pub any_permission: Vec<String>,
     /// One of these capabilities.
+    #[schemars(length(min = 1))]
     pub any_capability: Vec<String>,
 }
 

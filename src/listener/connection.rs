@@ -88,7 +88,7 @@ enum Sniffed {
 async fn sniff(stream: &mut Stream, first: &mut Vec<u8>, context: &Context, settings: Settings) -> Sniffed {
     let silent = tokio::select! {
         read = timeout(settings.timeouts.idle, read_some(stream, first)) => !matches!(read, Ok(Ok(1..))),
-        () = context.drain.begun() => true,
+        () = context.drain.patience() => true,
     };
     if silent {
         return Sniffed::Gone;

@@ -6,7 +6,11 @@ use crate::peer::Peer;
 use crate::proxy::response_body::InFlight;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long a draining gate goes on listening to connections that are idle.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The worker's side of draining, as its connections see it.
 #[derive(Debug, Default)]
@@ -36,6 +40,13 @@ impl Drain {
         if !self.begun.get() {
             notified.await;
         }
+    }
+
+    /// Ends a moment after draining has begun: so long an idle client may take to send what it had begun to send
+    /// when it could not know yet.
+    pub async fn patience(&self) {
+        self.begun().await;
+        tokio::time::sleep(PATIENCE).await;
     }
 
     /// Tells every tunnel to close.

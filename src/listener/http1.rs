@@ -94,18 +94,25 @@ async fn converse(conversation: &Rc<Conversation>, context: &Rc<Context>, settin
     });
     let mut connection = pin!(builder.serve_connection(Inspected(Rc::clone(conversation)), service));
     let mut draining = pin!(context.drain.begun());
+    let mut patience = pin!(context.drain.patience());
     let mut watch = pin!(Watch::new(settings.timeouts));
-    let mut told = false;
+    let (mut begun, mut told) = (false, false);
     poll_fn(|cx| {
-        if !told && draining.as_mut().poll(cx).is_ready() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
         // An error here is a client that went away; its request has been recorded.
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(End::Finished);
         }
         let quiet = context.is_quiet();
+        begun = begun || draining.as_mut().poll(cx).is_ready();
+        if begun && !told {
+            // A request that is already on its way to us is still answered.
+            let busy = !quiet || conversation.phase() != Phase::Idle;
+            if busy || patience.as_mut().poll(cx).is_ready() {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
+        }
         if let Some(reason) = conversation.refusal().filter(|_| quiet) {
             return Poll::Ready(End::Refused(reason));
         }

@@ -93,7 +93,7 @@ impl Requirements {
             ),
         ];
         for (kind, all_key, all, any_key, any) in written {
-            let names = elements(all, &at.key(all_key), problems);
+            let names = elements(kind, all, &at.key(all_key), problems);
             match self.all.iter_mut().find(|held| held.kind == kind) {
                 Some(held) => {
                     let new = names.into_iter().filter(|name| !held.names.contains(name)).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ impl Requirements {
                 None if names.is_empty() => {}
                 None => self.all.push(Elements { kind, names }),
             }
-            let one_of = Elements { kind, names: elements(any, &at.key(any_key), problems) };
+            let one_of = Elements { kind, names: elements(kind, any, &at.key(any_key), problems) };
             if !one_of.names.is_empty() && !self.any.contains(&one_of) {
                 self.any.push(one_of);
             }
@@ -184,14 +184,19 @@ fn denial(kind: Kind, what: &str, lacking: &[&str]) -> Denial {
     if kind == Kind::Scopes { denial.scope(list(" ")) } else { denial }
 }
 
-/// The elements of one list; those that could not stand in a challenge or a joined header are problems.
-fn elements(written: &[String], at: &KeyPath, problems: &mut Problems) -> Vec<Box<str>> {
+/// The elements of one list; those that no identity could have, or that would be misread in an answer, are problems.
+fn elements(kind: Kind, written: &[String], at: &KeyPath, problems: &mut Problems) -> Vec<Box<str>> {
     let mut names: Vec<Box<str>> = Vec::new();
     for (index, name) in written.iter().enumerate() {
         if name.is_empty() {
             problems.error(at.index(index), "an empty name", "name what is required, or leave it out");
-        } else if !name.bytes().all(is_token_character) {
+        } else if kind == Kind::Scopes && !name.bytes().all(is_scope_character) {
             let hint = "use printable ASCII without space, comma, quote and backslash (RFC 6749 §3.3)";
+            problems.error(at.index(index), format!("{name:?} cannot be required"), hint);
+        } else if name.trim() != name
+            || name.contains(|character: char| character == ',' || character.is_control())
+        {
+            let hint = "use text without comma, control character and outer space";
             problems.error(at.index(index), format!("{name:?} cannot be required"), hint);
         } else if !names.iter().any(|known| **known == **name) {
             names.push(name.as_str().into());
@@ -202,6 +207,6 @@ fn elements(written: &[String], at: &KeyPath, problems: &mut Problems) -> Vec<Bo
 
 /// A scope token's characters (RFC 6749 §3.3) without comma and single quote: safe in `scope="…"` and in
 /// joined headers.
-const fn is_token_character(byte: u8) -> bool {
+const fn is_scope_character(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\' | b',')
 }

@@ -1,0 +1,29 @@
+//! `[server]` and `[admin]`: addresses that could never be listened on are errors of the configuration, not of the
+//! moment.
+
+use crate::config::Config;
+use crate::config::problem::{KeyPath, Problems};
+
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    let at = KeyPath::root("server").key("listen");
+    for (index, address) in config.server.listen.iter().enumerate() {
+        let good = match address.strip_prefix("unix:") {
+            Some(path) => path.starts_with('/'),
+            None => is_address(address),
+        };
+        if !good {
+            let hint = "write \"address:port\", such as \"0.0.0.0:8080\", or \"unix:/path/to/socket\"";
+            problems.error(at.index(index), format!("{address:?} is not an address to listen on"), hint);
+        }
+    }
+    let admin = &config.admin.listen;
+    if !is_address(admin) {
+        let hint = "write \"address:port\", such as \"127.0.0.1:9090\"";
+        let at = KeyPath::root("admin").key("listen");
+        problems.error(at, format!("{admin:?} is not an address to listen on"), hint);
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
