@@ -11,11 +11,12 @@ use crate::generation::{Candidate, Generation, Lookup};
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
 use crate::headers::{CleanHead, Cleaning};
 use crate::peer::Peer;
-use crate::policy::{Asking, Permit, Route};
-use crate::proxy::body::{RequestBody, ResponseBody};
+use crate::policy::{Asking, Permit, Route, route};
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
+use crate::proxy::request_body::RequestBody;
 use crate::proxy::respond::{self, Style, is_grpc};
+use crate::proxy::response_body::ResponseBody;
 use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
@@ -327,12 +328,12 @@ fn extract<'a>(
 fn permit(route: &Route, session: Option<&Session>, head: &Parts, websocket: bool) -> Result<Permit, Denial> {
     // Two origins are none.
     let mut origins = head.headers.get_all(ORIGIN).iter();
-    let origin =
+    let mut origin =
         || origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
     route.permit(Asking {
         identity: session.map(|session| &session.identity),
         expires: session.map(|session| session.ends),
-        handshake_origin: websocket.then(origin),
+        handshake: websocket.then(|| route::Handshake { origin: origin() }),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::gateway::{Gateway, Via};
 use crate::headers::forwarded::Provenance;
 use crate::peer::Peer;
-use crate::proxy::body::InFlight;
+use crate::proxy::response_body::InFlight;
 use std::cell::Cell;
 use std::rc::Rc;
 use tokio::sync::Notify;

@@ -44,8 +44,15 @@ pub struct Asking<'a> {
     pub identity: Option<&'a Identity>,
     /// When what vouches for the identity ends.
     pub expires: Option<UnixTime>,
-    /// The `Origin` of a WebSocket handshake; none for other requests.
-    pub handshake_origin: Option<Option<&'a str>>,
+    /// What a WebSocket handshake says of itself; none for other requests.
+    pub handshake: Option<Handshake<'a>>,
+}
+
+/// What a WebSocket handshake says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Handshake<'a> {
+    /// Its one `Origin`.
+    pub origin: Option<&'a str>,
 }
 
 /// Leave to forward one request. It is made only by [`Route::permit`], so nothing is forwarded unjudged.
@@ -99,8 +106,8 @@ impl Route {
                 self.requirements.check(identity)?;
             }
         }
-        if let Some(origin) = asking.handshake_origin {
-            self.websocket.admit(origin)?;
+        if let Some(handshake) = asking.handshake {
+            self.websocket.admit(handshake.origin)?;
         }
         let tunnel_until = match self.websocket.on_expiry {
             OnExpiry::Close => asking.expires,
@@ -133,7 +140,7 @@ impl WebSocketRules {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asking, Route, WebSocketRules};
+    use super::{Asking, Handshake, Route, WebSocketRules};
     use crate::clock::UnixTime;
     use crate::config::policy::{Access, OnExpiry, Require};
     use crate::config::problem::{KeyPath, Problems};
@@ -161,9 +168,9 @@ mod tests {
         identity
     }
 
-    fn judge(route: &Route, identity: Option<&Identity>, origin: Option<Option<&str>>) -> Reason {
+    fn judge(route: &Route, identity: Option<&Identity>, handshake: Option<Handshake<'_>>) -> Reason {
         let expires = Some(UnixTime::from_seconds(9));
-        match route.permit(Asking { identity, expires, handshake_origin: origin }) {
+        match route.permit(Asking { identity, expires, handshake }) {
             Ok(permit) => {
                 assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
                 Reason::Allowed
@@ -192,19 +199,20 @@ mod tests {
 
     #[test]
     fn only_listed_origins_open_websockets() {
+        let from = |origin| Some(Handshake { origin });
         let mut route = route(Access::Public, &[]);
-        assert_eq!(judge(&route, None, Some(Some("https://evil.example"))), Reason::Allowed);
+        assert_eq!(judge(&route, None, from(Some("https://evil.example"))), Reason::Allowed);
         route.websocket.allowed_origins = vec!["https://app.example".to_owned()];
-        assert_eq!(judge(&route, None, Some(Some("https://app.example"))), Reason::Allowed);
-        assert_eq!(judge(&route, None, Some(Some("https://evil.example"))), Reason::OriginRefused);
-        assert_eq!(judge(&route, None, Some(None)), Reason::OriginRefused);
+        assert_eq!(judge(&route, None, from(Some("https://app.example"))), Reason::Allowed);
+        assert_eq!(judge(&route, None, from(Some("https://evil.example"))), Reason::OriginRefused);
+        assert_eq!(judge(&route, None, from(None)), Reason::OriginRefused);
         assert_eq!(
             judge(&route, None, None),
             Reason::Allowed,
             "ordinary requests have their own rules (CORS)"
         );
         route.websocket.on_expiry = OnExpiry::Ignore;
-        let asking = Asking { identity: None, expires: Some(UnixTime::default()), handshake_origin: None };
+        let asking = Asking { identity: None, expires: Some(UnixTime::default()), handshake: None };
         assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
     }
 }

@@ -1,8 +1,9 @@
 //! Sends a permitted, cleaned request to its service.
 
-use super::body::{Progress, RequestBody, ResponseBody};
 use super::connect::Upstream;
 use super::pool::{ConnectError, Lease, Pool, Sender};
+use super::request_body::{Progress, RequestBody};
+use super::response_body::ResponseBody;
 use super::websocket::Handshake;
 use crate::denial::{Denial, Reason};
 use crate::headers::{CleanHead, hop_by_hop};
@@ -225,7 +226,7 @@ fn unconnected(error: &ConnectError) -> Denial {
 
 /// Whose fault it is that there is no response: the request body's, or the service's.
 fn unanswered(error: &hyper::Error, progress: &Progress) -> Denial {
-    use super::body::BodyFault::{Aborted, Malformed, TooLarge};
+    use super::request_body::BodyFault::{Aborted, Malformed, TooLarge};
     match progress.fault() {
         Some(TooLarge) => Denial::new(Reason::BodyTooLarge),
         Some(fault @ (Malformed | Aborted)) => Denial::new(Reason::HeadMalformed).because(fault),

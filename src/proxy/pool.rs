@@ -3,8 +3,8 @@
 //! Our own rather than hyper-util's: no lock, no task and no timer a request, and 13-15 % cheaper where it was
 //! measured (docs/adr/0007). The most recently used connection is taken first, so that the others can age out.
 
-use super::body::RequestBody;
 use super::connect::{ConnectionLimit, Upstream};
+use super::request_body::RequestBody;
 use crate::stream::Stream;
 use crate::telemetry::tally::UpstreamTally;
 use hyper::client::conn::{http1, http2};

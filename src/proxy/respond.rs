@@ -11,6 +11,9 @@ use serde_json::json;
 /// The protection space of our challenges (RFC 9110 §11.5).
 const REALM: &str = "sidegate";
 
+/// The media type of gRPC; a suffix says how messages are encoded.
+const GRPC: &[u8] = b"application/grpc";
+
 /// What gRPC wants escaped in `grpc-message`.
 const GRPC_MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -29,9 +32,9 @@ pub struct Style {
 #[must_use]
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes();
-        kind.strip_prefix(b"application/grpc")
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+        let (family, rest) = kind.as_bytes().split_at_checked(GRPC.len()).unwrap_or_default();
+        family.eq_ignore_ascii_case(GRPC)
+            && matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';'))
     })
 }
 
