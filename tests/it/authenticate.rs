@@ -11,10 +11,14 @@ use crate::support::setup::Setup;
 use crate::support::tokens::{Token, base64url, non_canonical, now, with_signature};
 use serde_json::{Value, json};
 
-/// Fails unless the response is a denial as the contract words it, logged for one of `reasons`.
+/// A denial: the case, the response, its status, and the reasons of which one must be logged.
+type Denied<'a> = (&'a str, Reply, u16, &'a [&'a str]);
+
+/// Fails unless the response is a denial as the contract words it.
 #[track_caller]
-fn assert_denied(gate: &Gate, reply: Reply, case: &str, status: u16, reasons: &[&str]) {
-    let reply = reply.expect(status, case);
+fn assert_worded((case, reply, status, reasons): &Denied<'_>) {
+    let (case, status) = (*case, *status);
+    let reply = reply.clone().expect(status, case);
     assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{case}");
     let problem = reply.json();
     assert_eq!(problem["status"], status, "{case}: {problem}");
@@ -35,11 +39,24 @@ fn assert_denied(gate: &Gate, reply: Reply, case: &str, status: u16, reasons: &[
             None => assert!(!challenges[0].contains("error"), "{case}: {challenges:?}"),
         }
     }
-    let entry = gate.access(&reply);
-    let reason = entry["reason"].as_str().unwrap();
-    assert!(reasons.contains(&reason), "{case}: {reason} is none of {reasons:?}");
-    assert_eq!((&entry["status"], &entry["decision"]), (&json!(status), &json!("deny")), "{case}: {entry}");
-    assert_eq!(entry["subject"], Value::Null, "{case}: an unverified subject in {entry}");
+}
+
+/// Fails unless every one of these is worded and logged as it should be. The log is written in strokes: it is looked
+/// into once all are asked.
+#[track_caller]
+fn assert_denied(gate: &Gate, denied: &[Denied<'_>]) {
+    denied.iter().for_each(assert_worded);
+    for (case, reply, status, reasons) in denied {
+        let entry = gate.access(reply);
+        let reason = entry["reason"].as_str().unwrap();
+        assert!(reasons.contains(&reason), "{case}: {reason} is none of {reasons:?}");
+        assert_eq!(
+            (&entry["status"], &entry["decision"]),
+            (&json!(status), &json!("deny")),
+            "{case}: {entry}"
+        );
+        assert_eq!(entry["subject"], Value::Null, "{case}: an unverified subject in {entry}");
+    }
 }
 
 #[test]
@@ -74,10 +91,12 @@ fn credentials_that_are_none_malformed_or_too_many() {
         ("beside Basic", authorization("Basic dXNlcjpwYXNz").bearer(&good), repeated),
         ("in front of Basic", get("/").bearer(&good).header("authorization", "Basic dXNlcjpwYXNz"), repeated),
     ];
-    for (case, ask, (status, reason)) in cases {
-        assert_denied(&gate, ask.send(&gate), case, status, &[reason]);
+    let mut denied = Vec::new();
+    for (case, ask, (status, reason)) in &cases {
+        denied.push((*case, ask.send(&gate), *status, std::slice::from_ref(reason)));
         service.assert_untouched(case);
     }
+    assert_denied(&gate, &denied);
     for scheme in ["Bearer", "bearer", "BEARER", "bEARER"] {
         get("/").header("authorization", &format!("{scheme} {good}")).send(&gate).expect(200, scheme);
     }
@@ -201,10 +220,12 @@ fn bad_tokens_are_refused_for_the_right_reason() {
     let (service, idp) = (Service::ok(""), Idp::start());
     let gate = Setup::guarded(&service, &idp).with("[log]\nlevel = \"trace\"").start();
     let cases = [malformed_tokens(&idp), forged_tokens(&idp), insufficient_tokens(&idp)].concat();
+    let mut denied = Vec::new();
     for (case, token, reasons) in &cases {
-        assert_denied(&gate, get("/").bearer(token).send(&gate), case, 401, reasons);
+        denied.push((*case, get("/").bearer(token).send(&gate), 401, *reasons));
         service.assert_untouched(case);
     }
+    assert_denied(&gate, &denied);
     // What was counted is what was logged.
     gate.wait_metric("decisions_total", &[("decision", "deny")], cases.len());
     let malformed = gate.log().iter().filter(|entry| entry["reason"] == "token_malformed").count();
@@ -298,6 +319,7 @@ fn good_tokens_of_every_algorithm() {
     // A key of one kind never verifies another kind's algorithm.
     let before = service.received();
     let zero = base64url([0; 64]);
+    let mut denied = Vec::new();
     for (case, token) in [
         ("zeros for ES256", with_signature(&Token::new(&idp.issuer(), &keys[1]).build(), &zero)),
         ("zeros for EdDSA", with_signature(&Token::new(&idp.issuer(), &keys[3]).build(), &zero)),
@@ -314,8 +336,10 @@ fn good_tokens_of_every_algorithm() {
         ("HS256 with nothing", confused(&idp, b"")),
     ] {
         let reply = get("/").bearer(&token).send(&gate);
-        assert_denied(&gate, reply, case, 401, &["token_algorithm", "token_signature", "token_key_unknown"]);
+        let reasons = ["token_algorithm", "token_signature", "token_key_unknown"].as_slice();
+        denied.push((case, reply, 401, reasons));
     }
+    assert_denied(&gate, &denied);
     assert_eq!(service.received(), before);
 }
 

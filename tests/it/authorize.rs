@@ -1,5 +1,6 @@
 //! What they may do: roles, scopes, permissions, capabilities; who is let in at all.
 
+use crate::support::client::Reply;
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
 use crate::support::request::get;
@@ -7,12 +8,10 @@ use crate::support::service::Service;
 use crate::support::setup::{IDENTITY, Setup};
 use serde_json::{Value, json};
 
-/// Asks with these claims; the status, and the reason.
+/// Asks with these claims.
 #[track_caller]
-fn verdict(gate: &Gate, idp: &Idp, target: &str, claims: &Value) -> (u16, String) {
-    let token = idp.token().claims(claims.clone()).build();
-    let reply = get(target).bearer(&token).send(gate);
-    (reply.status, gate.reason(&reply))
+fn asked(gate: &Gate, idp: &Idp, target: &str, claims: &Value) -> Reply {
+    get(target).bearer(&idp.token().claims(claims.clone()).build()).send(gate)
 }
 
 /// A requirement, the reason when it lacks, claims that suffice and claims that do not.
@@ -85,17 +84,23 @@ fn what_is_required_must_be_there() {
         setup.route(&format!("/{number}"), &format!("require.{}", requirement.0))
     };
     let gate = requirements.iter().enumerate().fold(Setup::guarded(&service, &idp), with).start();
+    let mut denied = Vec::new();
     for (number, (keys, reason, enough, lacking)) in requirements.iter().enumerate() {
         let path = format!("/{number}");
         for claims in enough {
-            assert_eq!(verdict(&gate, &idp, &path, claims), (200, "allowed".to_owned()), "{keys} {claims}");
+            asked(&gate, &idp, &path, claims).expect(200, &format!("{keys} {claims}"));
         }
         let before = service.received();
         for claims in lacking {
-            assert_eq!(verdict(&gate, &idp, &path, claims), (403, (*reason).to_owned()), "{keys} {claims}");
+            let case = format!("{keys} {claims}");
+            let reply = asked(&gate, &idp, &path, claims).expect(403, &case);
+            denied.push((case, *reason, reply));
         }
         get(&path).send(&gate).expect(401, "without a token it is 401, not 403");
         assert_eq!(service.received(), before, "{keys}");
+    }
+    for (case, reason, reply) in denied {
+        assert_eq!(gate.reason(&reply), reason, "{case}");
     }
 }
 
@@ -161,7 +166,7 @@ fn a_rule_adds_to_the_policy_or_starts_afresh() {
         ("/nothing", json!({}), 200),
     ];
     for (target, claims, status) in cases {
-        assert_eq!(verdict(&gate, &idp, target, &claims).0, status, "{target} {claims}");
+        asked(&gate, &idp, target, &claims).expect(status, &format!("{target} {claims}"));
     }
 }
 

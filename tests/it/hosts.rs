@@ -38,12 +38,16 @@ fn hosts_that_are_not_exactly_one_valid_host_are_refused() {
         ("after the brackets", host("[::1]x")),
         ("quotes", host("\"gate.test\"")),
     ];
+    let mut replies = Vec::new();
     for (case, ask) in cases {
         let (reply, mut client) = exchange(gate.address(), &ask.bytes());
         let reply = reply.expect(case).expect(400, case);
-        assert_eq!(gate.reason(&reply), "head_malformed", "{case}");
         client.assert_closed(case);
         service.assert_untouched(case);
+        replies.push((case, reply));
+    }
+    for (case, reply) in replies {
+        assert_eq!(gate.reason(&reply), "head_malformed", "{case}");
     }
 }
 

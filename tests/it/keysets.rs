@@ -187,35 +187,47 @@ fn at_once_many_unknown_keys_share_one_fetch() {
 
 #[test]
 fn without_keys_nobody_is_refused_for_ever_and_nobody_passes() {
-    for mode in
-        [Mode::Down, Mode::Failing, Mode::Garbage, Mode::Huge, Mode::WrongIssuer, Mode::Redirect, Mode::Slow]
-    {
-        let (service, idp) = (Service::ok(""), Idp::start());
-        idp.mode(mode);
-        let gate = Setup::guarded(&service, &idp).route("/public", "access = \"public\"").start_unready();
-        get("/public").send(&gate).expect(200, "what needs no keys works");
-        let before = service.received();
-        let reply = get("/").bearer(&idp.token().build()).send(&gate).expect(503, &format!("{mode:?}"));
-        assert!(
-            reply.header("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()),
-            "{mode:?}: {reply:?}"
-        );
-        assert!(!reply.headers.has("www-authenticate"), "{mode:?}");
-        assert_eq!(gate.reason(&reply), "authority_unavailable", "{mode:?}");
-        get("/").send(&gate).expect(401, "no credential at all");
-        assert_eq!(service.received(), before, "{mode:?}");
-        assert_eq!(gate.readiness(), 503, "{mode:?}");
-        get("/livez").send_admin(&gate).expect(200, "alive all the same");
-        until_true("failures are counted", || {
-            gate.metric("jwks_refreshes_total", &[("authenticator", "main"), ("result", "error")]) > 0.5
-                || mode == Mode::Slow
-        });
-        idp.mode(Mode::Good);
-        until_true(&format!("{mode:?}: recovery"), || status(&gate, &idp.token()) == 200);
-        gate.wait_ready();
-        let success = gate.metric("jwks_last_success_timestamp_seconds", &[("authenticator", "main")]);
-        assert!(success > 1e9, "{mode:?}: {success}");
-    }
+    std::thread::scope(|scope| {
+        for mode in [
+            Mode::Down,
+            Mode::Failing,
+            Mode::Garbage,
+            Mode::Huge,
+            Mode::WrongIssuer,
+            Mode::Redirect,
+            Mode::Slow,
+        ] {
+            scope.spawn(move || without_keys(mode));
+        }
+    });
+}
+
+fn without_keys(mode: Mode) {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    idp.mode(mode);
+    let gate = Setup::guarded(&service, &idp).route("/public", "access = \"public\"").start_unready();
+    get("/public").send(&gate).expect(200, "what needs no keys works");
+    let before = service.received();
+    let reply = get("/").bearer(&idp.token().build()).send(&gate).expect(503, &format!("{mode:?}"));
+    assert!(
+        reply.header("retry-after").is_some_and(|value| value.parse::<u32>().is_ok()),
+        "{mode:?}: {reply:?}"
+    );
+    assert!(!reply.headers.has("www-authenticate"), "{mode:?}");
+    assert_eq!(gate.reason(&reply), "authority_unavailable", "{mode:?}");
+    get("/").send(&gate).expect(401, "no credential at all");
+    assert_eq!(service.received(), before, "{mode:?}");
+    assert_eq!(gate.readiness(), 503, "{mode:?}");
+    get("/livez").send_admin(&gate).expect(200, "alive all the same");
+    until_true("failures are counted", || {
+        gate.metric("jwks_refreshes_total", &[("authenticator", "main"), ("result", "error")]) > 0.5
+            || mode == Mode::Slow
+    });
+    idp.mode(Mode::Good);
+    until_true(&format!("{mode:?}: recovery"), || status(&gate, &idp.token()) == 200);
+    gate.wait_ready();
+    let success = gate.metric("jwks_last_success_timestamp_seconds", &[("authenticator", "main")]);
+    assert!(success > 1e9, "{mode:?}: {success}");
 }
 
 #[test]

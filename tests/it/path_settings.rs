@@ -37,8 +37,7 @@ fn dot_segments_can_be_resolved() {
     }
     for target in ["/..", "/../a", "/a/../..", "/a/../../b", "/%2e%2e/a", "/a//../b", "/a/..%2fb", "/a/..;/b"]
     {
-        let reply = get(target).send(&gate).expect(400, target);
-        assert_eq!(gate.reason(&reply), "path_refused", "{target}");
+        get(target).send(&gate).expect(400, target);
     }
 }
 

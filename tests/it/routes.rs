@@ -23,14 +23,14 @@ fn gate(service: &Service, rules: &[Rule]) -> Gate {
 fn judge(rules: &[Rule], cases: &[Case]) {
     let service = Service::ok("");
     let gate = gate(&service, rules);
-    for case in cases {
-        let (method, host, target, expected) = *case;
-        let reply = ask(method, target).host(host).send(&gate).expect(200, target);
+    let answered = |case: &Case| ask(case.0, case.2).host(case.1).send(&gate).expect(200, case.2);
+    let replies: Vec<_> = cases.iter().map(answered).collect();
+    for (case, reply) in cases.iter().zip(replies) {
         let found = gate.route(&reply);
-        if expected == "-" {
+        if case.3 == "-" {
             assert!(rules.iter().all(|(name, _, _)| *name != found), "{case:?} met {found}");
         } else {
-            assert_eq!(found, expected, "{case:?}");
+            assert_eq!(found, case.3, "{case:?}");
         }
     }
 }

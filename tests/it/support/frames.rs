@@ -175,6 +175,8 @@ pub fn echo_with(exchange: &mut Exchange<'_>, extra: &str) -> io::Result<()> {
         assert!(frame.masked, "frames to a service are masked");
         wire.write(&Frame { masked: false, ..frame.clone() }.bytes())?;
         if frame.opcode == CLOSE {
+            // The server closes first (RFC 6455 §7.1.1), and reads on so that nothing is lost in a reset.
+            wire.stream().end_writing();
             while wire.fill()? {}
             return Ok(());
         }

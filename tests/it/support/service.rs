@@ -188,7 +188,7 @@ fn serve(stream: impl Duplex + 'static, log: &Log, handler: &Handler) {
         if let Err(error) = outcome.as_ref()
             && error.kind() == ErrorKind::InvalidData
             // A handshake that fails is not what a service received.
-            && !error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+            && error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_none()
         {
             let mut state = log.state();
             let raw = latin1(&state.connections[number].raw);
