@@ -8,11 +8,16 @@ use std::path::Path;
 /// Reads and compiles a configuration; errors and warnings go to standard error.
 pub(super) fn check(file: &Path, console: &mut Console<'_>) -> Result<App, Status> {
     let loaded = load(file, |name| std::env::var(name).ok()).map_err(|error| {
-        console.complain(error.to_string().trim_end());
-        match error {
-            LoadError::Unreadable { .. } => Status::Missing,
-            LoadError::Invalid { .. } => Status::Configuration,
-        }
+        let (report, status) = match &error {
+            LoadError::Unreadable { .. } => (error.to_string(), Status::Missing),
+            LoadError::Invalid { report, rest: None } => (report.clone(), Status::Configuration),
+            // What is wrong with the form must not hide what is wrong with the meaning.
+            LoadError::Invalid { rest: Some(rest), .. } => {
+                (rest.report(App::build(rest.loaded()).1), Status::Configuration)
+            }
+        };
+        console.complain(report.trim_end());
+        status
     })?;
     let (app, problems) = App::build(&loaded);
     if !problems.0.is_empty() {

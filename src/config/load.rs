@@ -4,7 +4,7 @@ use super::Config;
 use super::check::check;
 use super::document::{Document, Node, Value};
 use super::environment::substitute;
-use super::problem::{KeyPath, Problems};
+use super::problem::{KeyPath, Problems, Step};
 use super::schema;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,9 +36,37 @@ pub enum LoadError {
     /// The file was read, but is no configuration.
     #[error("{report}")]
     Invalid {
-        /// Every finding with its place and hint.
+        /// Every finding about the form, with its place and hint.
         report: String,
+        /// What is left without the parts that these are about, if that is a configuration at all.
+        rest: Option<Box<Rest>>,
     },
+}
+
+/// What a file says besides what is wrong with its form: good for finding what is wrong with its meaning as well,
+/// so that both are reported at once, and for nothing else.
+#[derive(Debug)]
+pub struct Rest {
+    loaded: Loaded,
+    problems: Problems,
+}
+
+impl Rest {
+    /// The configuration without the faulty parts; it must not be served.
+    #[must_use]
+    pub const fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// The report of what is wrong with the form, and of what was found in the rest.
+    #[must_use]
+    pub fn report(&self, found: Problems) -> String {
+        let mut all = self.problems.clone();
+        // What is said of a table that a part was taken from may be no more than that it lacks this part.
+        let misled = |about: &KeyPath| self.problems.0.iter().any(|known| known.path.0.starts_with(&about.0));
+        all.0.extend(found.0.into_iter().filter(|problem| !misled(&problem.path)));
+        self.loaded.document.render(&all)
+    }
 }
 
 impl LoadError {
@@ -65,7 +93,7 @@ pub fn load(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            Err(LoadError::Invalid { report: super::report::not_utf8(&name, &text, valid) })
+            Err(LoadError::Invalid { report: super::report::not_utf8(&name, &text, valid), rest: None })
         }
     }
 }
@@ -114,18 +142,44 @@ fn parse_in(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, LoadError> {
-    let document = Document::parse(name, text).map_err(|report| LoadError::Invalid { report })?;
+    let document = Document::parse(name, text).map_err(|report| LoadError::Invalid { report, rest: None })?;
     let mut tree = document.tree();
     let mut problems = substitute(&mut tree, environment);
     problems.0.extend(check(&mut tree, &schema::shape(), &directory).0);
-    if problems.has_errors() {
-        return Err(LoadError::Invalid { report: document.render(&problems) });
-    }
     let json = to_json(tree);
+    if problems.has_errors() {
+        let report = document.render(&problems);
+        return Err(LoadError::Invalid { report, rest: rest(json, document, directory, problems) });
+    }
     match serde_json::from_value(json.clone()) {
         Ok(config) => Ok(Loaded { config, document, directory }),
-        Err(error) => Err(LoadError::Invalid { report: document.render(&leftover(&json, &error)) }),
+        Err(error) => {
+            Err(LoadError::Invalid { report: document.render(&leftover(&json, &error)), rest: None })
+        }
     }
+}
+
+/// Takes the faulty parts out. An element of a list cannot be taken out without renaming all that follow, so there
+/// is no rest where one of them is at fault as a whole.
+fn rest(
+    mut json: serde_json::Value,
+    document: Document,
+    directory: PathBuf,
+    problems: Problems,
+) -> Option<Box<Rest>> {
+    for problem in &problems.0 {
+        let (last, above) = problem.path.0.split_last()?;
+        let Step::Key(last) = last else { return None };
+        let table = above.iter().try_fold(&mut json, |value, step| match step {
+            Step::Key(key) => value.get_mut(key.as_str()),
+            Step::Index(index) => value.get_mut(*index),
+        });
+        if let Some(table) = table.and_then(serde_json::Value::as_object_mut) {
+            table.remove(last);
+        }
+    }
+    let config = serde_json::from_value(json).ok()?;
+    Some(Box::new(Rest { loaded: Loaded { config, document, directory }, problems }))
 }
 
 /// What the types refuse although the check passed it: a defect here, but one that still names its table.
