@@ -1,4 +1,22 @@
-//! sidegate: an authentication sidecar in front of an unmodified service.
+//! sidegate: an authentication sidecar, a reverse proxy in front of one unmodified service or a few of them.
+//!
+//! # The life of a request
+//!
+//! 1. A [`worker`] accepts a connection. Workers are threads with a runtime, connections and caches of their own;
+//!    nothing on the way of a request waits for another one. A control thread does everything slow: it fetches
+//!    keys, answers probes ([`admin`]) and ends the process in order ([`app`], [`shutdown`]).
+//! 2. The [`listener`] speaks TLS and HTTP. In HTTP/1.1 an inspector follows the framing of the raw bytes and lets
+//!    no head pass that two readers could read in two ways.
+//! 3. The [`gateway`] is the straight line. It makes a [`target::Target`] of the head, the only form of host and path
+//!    there is from then on, and finds the rule of the [`policy`].
+//! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
+//! 5. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
+//! 6. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`].
+//! 7. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
+//!    [`proxy::tunnel`] after the service's own 101.
+//! 8. When the response has ended, its [`telemetry::record`] is counted and logged, once.
+//!
+//! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
 
 pub mod admin;
 pub mod app;
