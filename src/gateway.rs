@@ -1,6 +1,6 @@
 //! THE STRAIGHT LINE: what happens to a request between its head's arrival and its answer.
 //!
-//! Everything that admits or refuses is called from [`Local::serve`], in the order in which it happens. There is
+//! Everything that admits or refuses is called from `Local::serve`, in the order in which it happens. There is
 //! one exit for refusals and one finish for the record.
 
 use crate::authn::cache::Bounds;
