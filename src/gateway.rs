@@ -22,11 +22,14 @@ use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::RouteTally;
-use http::header::{CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+    UPGRADE,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -177,9 +180,14 @@ impl Local {
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
         let handshake = handshake(&head)?;
-        let credential = extract(route, lookup, &head, &target, handshake.is_some())?;
+        let preflight = is_preflight(&head, &body);
+        let carrier =
+            Carrier { headers: &head.headers, query: target.query(), is_websocket: handshake.is_some() };
+        let wanted = route.wants_credential(preflight)?;
+        let credential = if wanted { lookup.find(&carrier)? } else { None };
         let session = self.authenticate(credential.as_ref(), record).await?;
-        let permit = permit(route, session.as_deref(), &head, handshake.is_some())?;
+        let asked = handshake.is_some().then(|| route::Handshake { origin: origin(&head.headers) });
+        let permit = permit(route, session.as_deref(), asked, preflight)?;
         let word = credential.as_ref().and_then(Candidate::subprotocol);
         let body = self.body(body)?;
         record.allowed();
@@ -310,31 +318,29 @@ fn handshake(head: &Parts) -> Result<Option<Handshake>, Denial> {
     }
 }
 
-/// Finds the credential, if the rule wants one.
-fn extract<'a>(
-    route: &Route,
-    lookup: &'a Lookup,
-    head: &'a Parts,
-    target: &'a Target,
-    is_websocket: bool,
-) -> Result<Option<Candidate<'a>>, Denial> {
-    if !route.wants_credential()? {
-        return Ok(None);
-    }
-    lookup.find(&Carrier { headers: &head.headers, query: target.query(), is_websocket })
+/// Whether it is a CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
+fn is_preflight(head: &Parts, body: &Incoming) -> bool {
+    head.method == Method::OPTIONS
+        && head.headers.contains_key(ORIGIN)
+        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+        && body.is_end_stream()
+}
+
+/// The origin of a handshake; two are none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok())
 }
 
 /// Judges; pure.
-fn permit(route: &Route, session: Option<&Session>, head: &Parts, websocket: bool) -> Result<Permit, Denial> {
-    // Two origins are none.
-    let mut origins = head.headers.get_all(ORIGIN).iter();
-    let mut origin =
-        || origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok());
-    route.permit(Asking {
-        identity: session.map(|session| &session.identity),
-        expires: session.map(|session| session.ends),
-        handshake: websocket.then(|| route::Handshake { origin: origin() }),
-    })
+fn permit(
+    route: &Route,
+    session: Option<&Session>,
+    handshake: Option<route::Handshake<'_>>,
+    preflight: bool,
+) -> Result<Permit, Denial> {
+    let identity = session.map(|session| &session.identity);
+    route.permit(Asking { identity, expires: session.map(|session| session.ends), handshake, preflight })
 }
 
 fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {

@@ -46,6 +46,9 @@ pub struct Asking<'a> {
     pub expires: Option<UnixTime>,
     /// What a WebSocket handshake says of itself; none for other requests.
     pub handshake: Option<Handshake<'a>>,
+    /// Whether it is a CORS preflight. Browsers send none with a credential (Fetch §4.9), so that asking for one
+    /// would shut them out; what is allowed across origins is the service's own business.
+    pub preflight: bool,
 }
 
 /// What a WebSocket handshake says of itself.
@@ -81,10 +84,10 @@ impl Route {
     ///
     /// # Errors
     /// `route_denied` when nobody is let in, whatever they show.
-    pub fn wants_credential(&self) -> Result<bool, Denial> {
+    pub fn wants_credential(&self, preflight: bool) -> Result<bool, Denial> {
         match self.access {
             Access::Public => Ok(false),
-            Access::Optional | Access::Authenticated => Ok(true),
+            Access::Optional | Access::Authenticated => Ok(!preflight),
             Access::Deny => Err(Denial::new(Reason::RouteDenied)),
         }
     }
@@ -97,6 +100,7 @@ impl Route {
         match (self.access, asking.identity) {
             (Access::Deny, _) => return Err(Denial::new(Reason::RouteDenied)),
             (Access::Public, _) => {}
+            (Access::Optional | Access::Authenticated, _) if asking.preflight => {}
             // Without an identity nothing can be fulfilled, and nothing need be if nothing is required.
             (Access::Optional, None) if self.requirements.is_empty() => {}
             (Access::Authenticated | Access::Optional, None) => {
@@ -170,7 +174,7 @@ mod tests {
 
     fn judge(route: &Route, identity: Option<&Identity>, handshake: Option<Handshake<'_>>) -> Reason {
         let expires = Some(UnixTime::from_seconds(9));
-        match route.permit(Asking { identity, expires, handshake }) {
+        match route.permit(Asking { identity, expires, handshake, preflight: false }) {
             Ok(permit) => {
                 assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
                 Reason::Allowed
@@ -198,6 +202,21 @@ mod tests {
     }
 
     #[test]
+    fn preflights_pass_unless_nobody_does() {
+        for (access, passes) in [
+            (Access::Authenticated, true),
+            (Access::Optional, true),
+            (Access::Public, true),
+            (Access::Deny, false),
+        ] {
+            let asking = Asking { identity: None, expires: None, handshake: None, preflight: true };
+            let route = route(access, &[]);
+            assert_eq!(route.permit(asking).is_ok(), passes, "{access:?}");
+            assert_eq!(route.wants_credential(true).ok(), passes.then_some(false), "{access:?}");
+        }
+    }
+
+    #[test]
     fn only_listed_origins_open_websockets() {
         let from = |origin| Some(Handshake { origin });
         let mut route = route(Access::Public, &[]);
@@ -212,7 +231,8 @@ mod tests {
             "ordinary requests have their own rules (CORS)"
         );
         route.websocket.on_expiry = OnExpiry::Ignore;
-        let asking = Asking { identity: None, expires: Some(UnixTime::default()), handshake: None };
+        let asking =
+            Asking { identity: None, expires: Some(UnixTime::default()), handshake: None, preflight: false };
         assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
     }
 }

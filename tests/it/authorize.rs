@@ -3,7 +3,7 @@
 use crate::support::client::Reply;
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
-use crate::support::request::get;
+use crate::support::request::{ask, get};
 use crate::support::service::Service;
 use crate::support::setup::{IDENTITY, Setup};
 use serde_json::{Value, json};
@@ -261,4 +261,29 @@ fn a_rule_may_name_its_own_authenticators() {
         get(target).bearer(&staff.token().build()).send(&gate).expect(by_staff, target);
         get(target).bearer(&customers.token().build()).send(&gate).expect(by_customers, target);
     }
+}
+
+#[test]
+fn preflights_pass_without_a_credential_but_not_where_nobody_does() {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let gate = Setup::guarded(&service, &idp).route("/closed", "access = \"deny\"").start();
+    let preflight = |target| {
+        ask("OPTIONS", target)
+            .header("Origin", "https://app.test")
+            .header("Access-Control-Request-Method", "PUT")
+    };
+    preflight("/").header("x-customer-id", "forged").send(&gate).expect(200, "a preflight");
+    assert_eq!(service.only().header("x-customer-id"), None, "identity headers are stripped all the same");
+    for (case, ask) in [
+        ("no origin", ask("OPTIONS", "/").header("Access-Control-Request-Method", "PUT")),
+        ("no method asked about", ask("OPTIONS", "/").header("Origin", "https://app.test")),
+        ("another method", get("/").header("Origin", "x").header("Access-Control-Request-Method", "PUT")),
+        ("a body", preflight("/").body("{}")),
+    ] {
+        let reply = ask.send(&gate).expect(401, case);
+        assert_eq!(gate.reason(&reply), "credential_missing", "{case}");
+    }
+    let reply = preflight("/closed").send(&gate).expect(403, "nobody");
+    assert_eq!(gate.reason(&reply), "route_denied");
+    service.only();
 }
