@@ -179,15 +179,10 @@ impl Local {
         let (head, body) = request.into_parts();
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
-        let handshake = handshake(&head)?;
-        let preflight = is_preflight(&head, &body);
-        let carrier =
-            Carrier { headers: &head.headers, query: target.query(), is_websocket: handshake.is_some() };
-        let wanted = route.wants_credential(preflight)?;
-        let credential = if wanted { lookup.find(&carrier)? } else { None };
+        let manner = Manner::of(&head, &body)?;
+        let credential = extract(route, lookup, &head, &target, &manner)?;
         let session = self.authenticate(credential.as_ref(), record).await?;
-        let asked = handshake.is_some().then(|| route::Handshake { origin: origin(&head.headers) });
-        let permit = permit(route, session.as_deref(), asked, preflight)?;
+        let permit = permit(route, session.as_deref(), &head, &manner)?;
         let word = credential.as_ref().and_then(Candidate::subprotocol);
         let body = self.body(body)?;
         record.allowed();
@@ -195,16 +190,20 @@ impl Local {
             host: target.authority().clone(),
             path: route.rewritten(&target)?,
             session: session.as_deref(),
-            websocket: handshake.is_some(),
+            websocket: manner.is_websocket(),
             word: word.is_some(),
         };
         let clean = self.rewrite(via, head, told, record)?;
         let outgoing = Outgoing { permit: &permit, head: clean, body };
-        let Some(handshake) = handshake else {
-            return self.forward.send(outgoing, record).await.map(Served::Response);
-        };
-        let answer = self.forward.open(outgoing, &handshake, record).await?;
-        Ok(upgraded(answer, &permit, word, record.at()))
+        match manner {
+            Manner::Plain | Manner::Preflight => {
+                self.forward.send(outgoing, record).await.map(Served::Response)
+            }
+            Manner::WebSocket(handshake) => {
+                let answer = self.forward.open(outgoing, &handshake, record).await?;
+                Ok(upgraded(answer, &permit, word, record.at()))
+            }
+        }
     }
 
     /// The only form of host and path that there is from here on.
@@ -308,22 +307,56 @@ struct Told<'a> {
     word: bool,
 }
 
-fn handshake(head: &Parts) -> Result<Option<Handshake>, Denial> {
-    match upgrade(&head.method, head.version, &head.headers) {
-        Upgrade::None => Ok(None),
-        Upgrade::WebSocket(handshake) => Ok(Some(handshake)),
-        Upgrade::Malformed => {
-            Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"))
+/// The manner of a request, where it changes how it is judged.
+#[derive(Debug)]
+enum Manner {
+    Plain,
+    /// A CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
+    Preflight,
+    WebSocket(Handshake),
+}
+
+impl Manner {
+    fn of(head: &Parts, body: &Incoming) -> Result<Self, Denial> {
+        match upgrade(&head.method, head.version, &head.headers) {
+            Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
+            Upgrade::Malformed => {
+                return Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"));
+            }
+            Upgrade::None => {}
         }
+        let preflight = head.method == Method::OPTIONS
+            && head.headers.contains_key(ORIGIN)
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && body.is_end_stream();
+        Ok(if preflight { Self::Preflight } else { Self::Plain })
+    }
+
+    const fn is_websocket(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
+    }
+
+    const fn is_preflight(&self) -> bool {
+        matches!(self, Self::Preflight)
     }
 }
 
-/// Whether it is a CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
-fn is_preflight(head: &Parts, body: &Incoming) -> bool {
-    head.method == Method::OPTIONS
-        && head.headers.contains_key(ORIGIN)
-        && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-        && body.is_end_stream()
+/// Finds the credential, if the rule wants one.
+fn extract<'a>(
+    route: &Route,
+    lookup: &'a Lookup,
+    head: &'a Parts,
+    target: &'a Target,
+    manner: &Manner,
+) -> Result<Option<Candidate<'a>>, Denial> {
+    if !route.wants_credential(manner.is_preflight())? {
+        return Ok(None);
+    }
+    lookup.find(&Carrier {
+        headers: &head.headers,
+        query: target.query(),
+        is_websocket: manner.is_websocket(),
+    })
 }
 
 /// The origin of a handshake; two are none.
@@ -333,14 +366,13 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Judges; pure.
-fn permit(
-    route: &Route,
-    session: Option<&Session>,
-    handshake: Option<route::Handshake<'_>>,
-    preflight: bool,
-) -> Result<Permit, Denial> {
-    let identity = session.map(|session| &session.identity);
-    route.permit(Asking { identity, expires: session.map(|session| session.ends), handshake, preflight })
+fn permit(route: &Route, session: Option<&Session>, head: &Parts, manner: &Manner) -> Result<Permit, Denial> {
+    route.permit(Asking {
+        identity: session.map(|session| &session.identity),
+        expires: session.map(|session| session.ends),
+        handshake: manner.is_websocket().then(|| route::Handshake { origin: origin(&head.headers) }),
+        preflight: manner.is_preflight(),
+    })
 }
 
 fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {
