@@ -5,7 +5,7 @@ use crate::support::gate::Gate;
 use crate::support::idp::Idp;
 use crate::support::service::Service;
 use crate::support::setup::Setup;
-use crate::support::wait::{let_pass, throughout};
+use crate::support::wait::{PATIENCE, let_pass, throughout};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A gate without leeway, so that a tunnel ends at `exp` itself.
@@ -111,7 +111,9 @@ fn a_busy_service_cannot_keep_it_open() {
     );
     let gate = exact(&service, &idp).start();
     let mut socket = open(&gate, &idp, 3);
+    let begin = Instant::now();
     let last = loop {
+        assert!(begin.elapsed() < PATIENCE, "it is still open");
         let frame = socket.read();
         if frame.opcode == CLOSE {
             break frame;
