@@ -156,7 +156,7 @@ impl App {
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });
-        let addresses = listeners.server_addresses();
+        let addresses: Vec<String> = listeners.sockets.iter().map(ToString::to_string).collect();
         let crew = Crew {
             config: &self.config,
             generation: Arc::new(generation),
@@ -178,7 +178,7 @@ impl App {
         };
         // Every worker has its own handle of these; they close when the last worker stops accepting.
         drop(listeners.sockets);
-        let server = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        let server = addresses.join(",");
         let workers_count = workers.commands.len();
         tracing::info!(server, admin = %listeners.admin_address, workers = workers_count, "listening");
         let limits = self.config.server.shutdown.clone();

@@ -24,7 +24,7 @@ Example:
   sidegate demo";
 
 /// An authentication sidecar: checks the token of every request, tells the service who is asking, and
-/// forwards everything else untouched.
+/// forwards the request.
 #[derive(Debug, Parser)]
 #[command(name = "sidegate", version, after_help = STATUSES)]
 struct Cli {

@@ -119,7 +119,9 @@ impl Gateway {
         record.status(denial.reason().status());
         let mut fields = local.generation.response_headers.clone();
         fields.insert(X_REQUEST_ID, record.request_id().clone());
-        respond::raw(denial, local.generation.denial_body, &fields)
+        let (answer, body) = respond::raw(denial, local.generation.denial_body, &fields);
+        record.sent(body);
+        answer
     }
 
     fn begin(&self, local: &Local, via: &Via, method: &Method, headers: &HeaderMap) -> Record {

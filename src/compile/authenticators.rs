@@ -71,7 +71,7 @@ fn draft(
                 problems.error(
                     at.key("credentials").index(place),
                     why,
-                    "see docs/configuration.md for the places that can be named",
+                    "name a header, a cookie, a query parameter or a subprotocol, each place once",
                 );
             }
         })
@@ -80,6 +80,8 @@ fn draft(
     let environment = Arc::clone(&world.environment);
     let source = Source::from_config(written, |name| environment(name));
     let source = source.map_err(|error| source_problem(&error, written, at, problems)).ok()?;
+    // Algorithms that contradict the source have been named; what follows from them need not be.
+    let jwt = jwt?;
     let initial = match source.read(&algorithms) {
         None => None,
         Some(Ok(loaded)) => Some(loaded),
@@ -96,7 +98,7 @@ fn draft(
         refresh: written.jwks_refresh.0,
         max_stale: written.jwks_max_stale.0,
     };
-    Some(Draft { jwt: jwt?, places: places?, settings, initial, strip_credential: written.strip_credential })
+    Some(Draft { jwt, places: places?, settings, initial, strip_credential: written.strip_credential })
 }
 
 fn source_problem(error: &SourceError, written: &WrittenJwt, at: &KeyPath, problems: &mut Problems) {

@@ -5,19 +5,28 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 
-/// Fields that frame a message; setting them would break it.
-const FRAMING: [&str; 10] = [
+/// Fields that belong to each message; one value for all would break it.
+const OF_EACH_MESSAGE: [&str; 15] = [
+    "allow",
     "connection",
     "content-encoding",
     "content-length",
     "content-type",
+    "date",
     "keep-alive",
+    "location",
+    "retry-after",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "www-authenticate",
     "x-request-id",
 ];
+
+fn belongs_to_each_message(name: &str) -> bool {
+    OF_EACH_MESSAGE.contains(&name) || name.starts_with("grpc-") || name.starts_with("sec-websocket-")
+}
 
 pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problems) -> HeaderMap {
     let at = KeyPath::root("response_headers");
@@ -28,7 +37,7 @@ pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problem
             problems.error(at, format!("{text:?} is not a header name"), "use letters, digits and \"-\"");
             continue;
         };
-        if FRAMING.contains(&name.as_str()) {
+        if belongs_to_each_message(name.as_str()) {
             problems.error(
                 at,
                 format!("{text} belongs to each message and cannot be the same for all"),

@@ -57,7 +57,10 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
 fn fallback(config: &Config, problems: &mut Problems) -> Route {
     let at = KeyPath::root("policy");
     let authenticators = match &config.policy.authenticators {
-        Some(names) => places(names, config, &at.key("authenticators"), problems),
+        Some(names) => {
+            refuse_nobody(names, config.policy.access, &at, problems);
+            places(names, config, &at.key("authenticators"), problems)
+        }
         None => (0..config.authenticators.len()).collect(),
     };
     let requirements = Requirements::compile(&config.policy.require, &at.key("require"), problems);
@@ -70,7 +73,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
             "add an [authenticators.NAME] table, or set access = \"public\" or \"deny\"",
         );
     }
-    Route {
+    let route = Route {
         name: "policy".into(),
         access: config.policy.access,
         authenticators,
@@ -78,7 +81,9 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         upstream: 0,
         rewrite: None,
         websocket: WebSocketRules::default(),
-    }
+    };
+    warn_of_requirements(&route, true, &at.key("require"), problems);
+    route
 }
 
 fn rule(
@@ -112,18 +117,12 @@ fn route(
         );
     }
     let authenticators = match &written.authenticators {
-        Some(names) => places(names, config, &at.key("authenticators"), problems),
+        Some(names) => {
+            refuse_nobody(names, access, at, problems);
+            places(names, config, &at.key("authenticators"), problems)
+        }
         None => Arc::clone(&fallback.authenticators),
     };
-    if written.authenticators.as_ref().is_some_and(Vec::is_empty)
-        && matches!(access, Access::Authenticated | Access::Optional)
-    {
-        problems.error(
-            at.key("authenticators"),
-            "credentials are wanted, but nobody is named to judge them",
-            "name at least one authenticator",
-        );
-    }
     let upstream = written.upstream.as_ref().map_or(Some(0), |name| config.upstreams.get_index_of(name));
     if upstream.is_none() {
         let names: Vec<&str> = config.upstreams.keys().map(String::as_str).collect();
@@ -133,7 +132,11 @@ fn route(
             format!("there is {}", names.join(", ")),
         );
     }
-    Route {
+    if let Some(name @ ("policy" | "none")) = written.name.as_deref() {
+        let message = format!("{name:?} is what logs and metrics call requests without a route");
+        problems.error(at.key("name"), message, "choose another name");
+    }
+    let route = Route {
         name: written.name.as_deref().unwrap_or(&written.path).into(),
         access,
         authenticators,
@@ -141,7 +144,33 @@ fn route(
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
+    };
+    warn_of_requirements(&route, false, at, problems);
+    route
+}
+
+fn refuse_nobody(names: &[String], access: Access, at: &KeyPath, problems: &mut Problems) {
+    if names.is_empty() && matches!(access, Access::Authenticated | Access::Optional) {
+        let message = "credentials are wanted, but nobody is named to judge them";
+        problems.error(at.key("authenticators"), message, "name at least one authenticator");
     }
+}
+
+/// Requirements that hold where people may come without an identity, or not at all where they were written.
+fn warn_of_requirements(route: &Route, own: bool, at: &KeyPath, problems: &mut Problems) {
+    let (message, hint) = match route.access {
+        _ if route.requirements.is_empty() => return,
+        Access::Optional => (
+            "requests without a credential are refused: the policy's requirements hold here",
+            "set require.inherit = false, or access = \"authenticated\"",
+        ),
+        Access::Public | Access::Deny if own => (
+            "these requirements hold only on routes that are authenticated",
+            "set access = \"authenticated\", or write them where they are to hold",
+        ),
+        Access::Public | Access::Deny | Access::Authenticated => return,
+    };
+    problems.warning(at.clone(), message, hint);
 }
 
 fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebSocketRules {
@@ -175,7 +204,8 @@ fn rewrite(
             .map_err(|refusal| problems.error(at.key(key), refusal.to_string(), hint))
             .ok()
     };
-    let (from, to) = (parse("from", &written.from), parse("to", &written.to));
+    let (from, to) =
+        (parse("from", &written.from), parse("to", if written.to.is_empty() { "/" } else { &written.to }));
     let (from, to) = (from?, to?);
     if !pattern.begins_with(&from) {
         problems.error(

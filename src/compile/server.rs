@@ -15,6 +15,14 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
             let hint = "write \"address:port\", such as \"0.0.0.0:8080\", or \"unix:/path/to/socket\"";
             problems.error(at.index(index), format!("{address:?} is not an address to listen on"), hint);
         }
+        let fixed = !address.ends_with(":0");
+        if fixed && config.server.listen.iter().take(index).any(|earlier| earlier == address) {
+            problems.error(at.index(index), format!("{address:?} is named twice"), "name it once");
+        }
+        if fixed && *address == config.admin.listen {
+            let hint = "give [admin] an address of its own: nothing of it may be reached through [server]";
+            problems.error(at.index(index), format!("{address:?} is the address of [admin] as well"), hint);
+        }
     }
     let admin = &config.admin.listen;
     if !is_address(admin) {

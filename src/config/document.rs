@@ -88,6 +88,8 @@ pub struct Document {
     name: String,
     text: String,
     root: Node,
+    /// What was put in from the environment, and what the file says in its place.
+    substituted: Vec<(String, String)>,
 }
 
 impl fmt::Debug for Document {
@@ -103,7 +105,7 @@ impl Document {
         let mut findings: Vec<Finding> = errors.iter().map(|error| report::syntax(error, text)).collect();
         let root = Node { span: 0..0, value: read_table(table.into_inner(), &mut findings) };
         if findings.is_empty() {
-            Ok(Self { name: name.to_owned(), text: text.to_owned(), root })
+            Ok(Self { name: name.to_owned(), text: text.to_owned(), root, substituted: Vec::new() })
         } else {
             Err(report::render(name, text, findings))
         }
@@ -126,8 +128,37 @@ impl Document {
     /// A finding about a key that is absent is placed at the table that lacks it.
     #[must_use]
     pub fn render(&self, problems: &Problems) -> String {
-        let place = |problem: &Problem| Finding::about(self.locate(&problem.path), problem);
+        let place = |problem: &Problem| {
+            let (message, hint) = (self.hidden(&problem.message), self.hidden(&problem.hint));
+            Finding::about(self.locate(&problem.path), &Problem { message, hint, ..problem.clone() })
+        };
         report::render(&self.name, &self.text, problems.0.iter().map(place).collect())
+    }
+
+    /// Remembers what `tree` got from the environment, so that no report shows it: it may be a secret.
+    pub(super) fn hide(&mut self, tree: &Node) {
+        match &tree.value {
+            Value::Text(Text { value, template: Some(template), .. }) if !value.is_empty() => {
+                self.substituted.push((value.clone(), template.clone()));
+            }
+            Value::List(items) => items.iter().for_each(|item| self.hide(item)),
+            Value::Table(entries) => entries.iter().for_each(|entry| self.hide(&entry.node)),
+            Value::Text(_)
+            | Value::Faulty
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime => {}
+        }
+    }
+
+    fn hidden(&self, text: &str) -> String {
+        /// Shorter ones stand in ordinary words; they are hidden where they are quoted.
+        const TELLING: usize = 4;
+        self.substituted.iter().fold(text.to_owned(), |text, (value, template)| {
+            let text = text.replace(&format!("{value:?}"), &format!("{template:?}"));
+            if value.len() >= TELLING { text.replace(value, template) } else { text }
+        })
     }
 
     fn locate(&self, path: &KeyPath) -> usize {

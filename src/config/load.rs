@@ -142,9 +142,11 @@ fn parse_in(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, LoadError> {
-    let document = Document::parse(name, text).map_err(|report| LoadError::Invalid { report, rest: None })?;
+    let mut document =
+        Document::parse(name, text).map_err(|report| LoadError::Invalid { report, rest: None })?;
     let mut tree = document.tree();
     let mut problems = substitute(&mut tree, environment);
+    document.hide(&tree);
     problems.0.extend(check(&mut tree, &schema::shape(), &directory).0);
     let json = to_json(tree);
     if problems.has_errors() {

@@ -40,6 +40,7 @@ fn publish(schema: &mut Value) {
             if keywords.get("type").is_some_and(|kind| kind == "string") {
                 // Amounts are strings here, and these keywords are for numbers only.
                 keywords.retain(|keyword, _| keyword != "minimum" && keyword != "maximum");
+                spell_out(keywords);
             }
             allow_substitution(keywords);
         }
@@ -62,16 +63,37 @@ fn remove_null(keywords: &mut Map<String, Value>) {
     }
 }
 
+/// Our own names of formats mean something else, or nothing, to other readers: a pattern says what is meant. What
+/// comes from the environment is not known yet.
+fn spell_out(keywords: &mut Map<String, Value>) {
+    let format = keywords.shift_remove("format");
+    let pattern = match format.as_ref().and_then(Value::as_str) {
+        Some("duration") => r"^[0-9]+(ms|s|m|h|d)$|\$\{",
+        Some("size") => r"^[0-9]+(B|KiB|MiB|GiB)?$|\$\{",
+        Some("network") => r"^[0-9A-Fa-f.:]+(/[0-9]+)?$|\$\{",
+        _ => return,
+    };
+    keywords.insert("pattern".to_owned(), pattern.into());
+}
+
 /// `workers = "${WORKERS:-0}"`
 fn allow_substitution(keywords: &mut Map<String, Value>) {
-    if keywords.get("type").is_some_and(|kind| kind == "integer" || kind == "boolean") {
+    let scalar = keywords.get("type").is_some_and(|kind| kind == "integer" || kind == "boolean");
+    let choice = keywords.contains_key("enum");
+    let substituted = json!({ "type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$" });
+    if scalar || choice {
         let mut own = Map::new();
-        for keyword in ["type", "format", "minimum", "maximum"] {
+        for keyword in ["type", "format", "minimum", "maximum", "enum"] {
             if let Some(value) = keywords.shift_remove(keyword) {
                 own.insert(keyword.to_owned(), value);
             }
         }
-        let substituted = json!({ "type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}$" });
         keywords.insert("anyOf".to_owned(), json!([own, substituted]));
+    }
+    // Words with a description each.
+    if let Some(words) = keywords.get_mut("oneOf").and_then(Value::as_array_mut)
+        && words.iter().all(|word| word.get("const").is_some())
+    {
+        words.push(json!({ "type": "string", "pattern": r"\$\{" }));
     }
 }

@@ -132,9 +132,10 @@ fn challenge(denial: &Denial) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-/// A refusal before there is a request, as bytes for an HTTP/1.1 connection that is then closed.
+/// A refusal before there is a request, as bytes for an HTTP/1.1 connection that is then closed, and how many of them
+/// are its body.
 #[must_use]
-pub fn raw(denial: &Denial, body: DenialBody, headers: &HeaderMap) -> Vec<u8> {
+pub fn raw(denial: &Denial, body: DenialBody, headers: &HeaderMap) -> (Vec<u8>, u64) {
     let response = denied(denial, Style { body, grpc: false, http1: true });
     let status = response.status();
     let phrase = status.canonical_reason().unwrap_or_default();
@@ -152,5 +153,5 @@ pub fn raw(denial: &Denial, body: DenialBody, headers: &HeaderMap) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(response.body());
-    bytes
+    (bytes, u64::try_from(length).unwrap_or(u64::MAX))
 }

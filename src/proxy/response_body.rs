@@ -116,7 +116,12 @@ impl Body for ResponseBody {
                     record.sent(length(data));
                 }
             }
-            Poll::Ready(None | Some(Err(_))) => drop(this.record.take()),
+            Poll::Ready(None) => drop(this.record.take()),
+            Poll::Ready(Some(Err(error))) => {
+                if let Some(mut record) = this.record.take() {
+                    record.broke_off(error);
+                }
+            }
         }
         polled
     }

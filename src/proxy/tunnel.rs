@@ -48,9 +48,7 @@ impl Tunnel {
     /// A tunnel between two streams; `early` is what the service sent right behind its 101.
     #[must_use]
     pub fn new(client: Stream, service: Stream, early: &[u8]) -> Self {
-        let mut down = Direction { pending: early.to_vec(), ..Direction::default() };
-        down.frames.advance(early, false);
-        Self { client, service, up: Direction::default(), down }
+        Self { client, service, up: Direction::default(), down: Direction::begun(early) }
     }
 
     /// Carries bytes until a side ends, `expires` comes, or `drained` ends; returns how many were carried.
@@ -62,8 +60,7 @@ impl Tunnel {
         expires: Option<Instant>,
         drained: impl Future<Output = ()>,
     ) -> u64 {
-        self.up.pending = said.to_vec();
-        self.up.frames.advance(said, false);
+        self.up = Direction::begun(said);
         let expiry = async {
             match expires {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -120,6 +117,14 @@ impl Tunnel {
 }
 
 impl Direction {
+    /// A direction whose first bytes came with the handshake.
+    fn begun(bytes: &[u8]) -> Self {
+        let mut direction = Self { pending: bytes.to_vec(), ..Self::default() };
+        direction.frames.advance(bytes, false);
+        direction.bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        direction
+    }
+
     /// Whether a frame of ours may be written now.
     fn is_clear(&self) -> bool {
         self.frames.at_border() && self.pending.is_empty() && !self.shut

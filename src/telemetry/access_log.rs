@@ -143,6 +143,13 @@ impl AccessLog {
     }
 }
 
+/// What is cut off at the end of the grace is on record as well.
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 fn pretty(buffer: &mut Vec<u8>, line: &Line<'_>) -> std::io::Result<()> {
     write!(
         buffer,

@@ -160,6 +160,11 @@ impl Record {
         }
     }
 
+    /// The service's response broke off when the client had its head already.
+    pub fn broke_off(&mut self, cause: &dyn std::fmt::Display) {
+        self.denied(&Denial::new(Reason::UpstreamFailed).because(cause));
+    }
+
     /// The head of the service's response came after `duration`.
     pub const fn upstream_answered(&mut self, duration: Duration) {
         self.upstream_duration = Some(duration);
