@@ -2,10 +2,22 @@
 
 use super::{World, compile};
 use crate::clock::SystemClock;
-use crate::config::load::load;
+use crate::config::load::{load, parse};
 use crate::config::problem::Problems;
 use std::path::Path;
 use std::sync::Arc;
+
+#[test]
+fn what_comes_from_the_environment_is_not_shown() {
+    let text = "[server]\nlisten = \"${PLACE}\"\n[upstreams.a]\nurl = \"http://127.0.0.1:1\"\n[policy]\naccess = \"public\"\n";
+    let loaded = parse("sidegate.toml", text, |_| Some("hunter2".to_owned())).unwrap();
+    let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock) };
+    let mut problems = Problems::default();
+    assert!(compile(&loaded.config, &world, &mut problems).is_none());
+    let report = loaded.document.render(&problems);
+    assert!(!report.contains("hunter2"), "{report}");
+    assert!(report.contains("sidegate.toml:2:1: error: server.listen[0]: \"${PLACE}\" is not"), "{report}");
+}
 
 fn report(name: &str) -> String {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();

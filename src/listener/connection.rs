@@ -68,10 +68,11 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>, options: Rc<Options
             Sniffed::Gone => return,
         },
     };
+    // In boxes, so that a connection is as large as what it speaks, and not as the largest it could.
     if multiplexed {
-        http2::serve(stream, first, context, settings, options.streams).await;
+        Box::pin(http2::serve(stream, first, context, settings, options.streams)).await;
     } else {
-        http1::serve(stream, first, context, settings).await;
+        Box::pin(http1::serve(stream, first, context, settings)).await;
     }
 }
 

@@ -57,7 +57,8 @@ enum End {
 /// Serves a client until it has no more requests, becomes a tunnel, or must be refused.
 pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, settings: Settings) {
     let conversation = Conversation::new(stream, first, settings.limits);
-    let end = converse(&conversation, &context, settings).await;
+    // In a box, so that a tunnel does not carry along what only the conversation needed.
+    let end = Box::pin(converse(&conversation, &context, settings)).await;
     let unread = conversation.phase() == Phase::Body;
     let Some(conversation) = Rc::into_inner(conversation) else { return };
     let (stream, rest) = conversation.into_parts();
