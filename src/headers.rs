@@ -9,7 +9,7 @@ pub mod trusted;
 
 use alias::AliasSet;
 use forwarded::{Provenance, X_REQUEST_ID};
-use http::header::{COOKIE, HOST, HeaderName, HeaderValue, TE, UPGRADE};
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use trusted::Prepared;
@@ -86,7 +86,7 @@ impl Hygiene {
         with: Cleaning<'_>,
     ) -> CleanHead {
         let trailers = hop_by_hop::accepts_trailers(&headers);
-        hop_by_hop::remove(&mut headers, |name| self.credentials.contains(name));
+        hop_by_hop::remove(&mut headers, |name| self.outlasts_connection(name));
         self.strip(&mut headers, with.provenance.trusted());
         join_cookies(&mut headers);
 
@@ -106,10 +106,28 @@ impl Hygiene {
         CleanHead { method, path, headers }
     }
 
-    /// Removes from trailers what would be removed from a head.
+    /// Removes from trailers what would be removed from a head, and what must not come that late: credentials that
+    /// nobody judged, and what frames or routes a message (RFC 9110 §6.5.1).
     pub fn clean_trailers(&self, trailers: &mut HeaderMap) {
         hop_by_hop::remove(trailers, |_| true);
         self.strip(trailers, false);
+        let late = |name: &&HeaderName| {
+            self.credential_aliases.contains(name.as_str())
+                || [COOKIE, SET_COOKIE, HOST, CONTENT_LENGTH, TRAILER].contains(*name)
+        };
+        let refused: Vec<HeaderName> = trailers.keys().filter(late).cloned().collect();
+        for name in refused {
+            trailers.remove(name);
+        }
+    }
+
+    /// Whether `Connection` cannot remove this: what was judged, what a handshake consists of, and what a proxy
+    /// said of the way (an untrusted one's words are removed elsewhere).
+    fn outlasts_connection(&self, name: &HeaderName) -> bool {
+        self.credentials.contains(name)
+            || *name == COOKIE
+            || name.as_str().starts_with("sec-websocket-")
+            || self.provenance.contains(name.as_str())
     }
 
     /// The names of the client's fields that would be removed, for the record and for tests.

@@ -31,9 +31,28 @@ pub struct Session {
     pub headers: Prepared,
     /// When what the token vouches for ends: `exp` and the leeway.
     pub ends: UnixTime,
+    /// What the token says of its issuer and audience: whoever judges it is chosen by that, from the cache as well.
+    origin: Origin,
     key: Arc<Key>,
     /// The generation of the key set in which the key was last seen.
     seen_in: Cell<u64>,
+}
+
+/// What a token says of its issuer and audience.
+#[derive(Debug)]
+struct Origin {
+    issuer: Option<Box<str>>,
+    audience: Box<[Box<str>]>,
+}
+
+impl Origin {
+    fn of(token: &Jws<'_>) -> Self {
+        let audience = token.claims().audience().unwrap_or_default();
+        Self {
+            issuer: token.claims().issuer().map(Into::into),
+            audience: audience.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 impl Session {
@@ -105,23 +124,18 @@ impl Sessions {
         token: &str,
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Denial)> {
-        for (place, entry) in self.among(candidates) {
-            // Without keys nothing is known any more, not even what was verified with them.
-            let Some(keys) = entry.keys().current(now) else { continue };
-            let found = entry.cache.borrow_mut().get(token, now, |session| session.rests_on(&keys));
-            if let Some(session) = found {
-                debug_assert_eq!(session.authenticator, place, "a cache belongs to one authenticator");
-                self.tally.cache_hits.increment();
-                entry.tally.success.increment();
-                return Ok(session);
-            }
+        if let Some(session) = self.known(candidates, token, now) {
+            return Ok(session);
         }
         self.tally.cache_misses.increment();
         let first = candidates.first().copied().unwrap_or_default();
         let parsed = Jws::parse(token).map_err(|error| (first, Refusal::from(error).denial()));
         let parsed = parsed.inspect_err(|(place, _)| self.failed(*place))?;
-        let (place, entry) =
-            self.chosen(candidates, &parsed).inspect_err(|(place, _)| self.failed(*place))?;
+        let Some((place, entry)) = self.chosen(candidates, &Origin::of(&parsed)) else {
+            self.failed(first);
+            let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
+            return Err((first, denial));
+        };
         match self.verify(place, entry, (token, parsed), now).await {
             Ok(session) => {
                 entry.tally.success.increment();
@@ -144,26 +158,37 @@ impl Sessions {
         candidates.iter().filter_map(|place| Some((*place, self.entries.get(*place)?)))
     }
 
-    /// The candidate that the token itself names by its issuer and audience; nothing of it is believed yet.
-    fn chosen<'a>(
-        &'a self,
-        candidates: &'a [usize],
-        token: &Jws<'_>,
-    ) -> Result<(usize, &'a Entry), (usize, Denial)> {
-        let first = candidates.first().copied().unwrap_or_default();
-        let issuer = token.claims().issuer();
-        let audience = token.claims().audience().unwrap_or_default();
+    /// The session of a token that was verified before, by the very authenticator that would judge it now.
+    fn known(&self, candidates: &[usize], token: &str, now: UnixTime) -> Option<Rc<Session>> {
+        for (place, entry) in self.among(candidates) {
+            // Without keys nothing is known any more, not even what was verified with them.
+            let Some(keys) = entry.keys().current(now) else { continue };
+            let found = entry.cache.borrow_mut().get(token, now, |session| session.rests_on(&keys));
+            let Some(session) = found else { continue };
+            let chosen = candidates.len() == 1
+                || self.chosen(candidates, &session.origin).is_some_and(|(chosen, _)| chosen == place);
+            if chosen {
+                self.tally.cache_hits.increment();
+                entry.tally.success.increment();
+                return Some(session);
+            }
+        }
+        None
+    }
+
+    /// The candidate that a token names by its issuer and audience; nothing of it need be believed for that.
+    fn chosen<'a>(&'a self, candidates: &'a [usize], origin: &Origin) -> Option<(usize, &'a Entry)> {
+        let issuer = origin.issuer.as_deref();
         let mut fitting = self.among(candidates).filter(|(_, entry)| entry.jwt().takes_issuer(issuer));
         let Some(one) = fitting.next() else {
             // Without an issuer there is nothing to choose by; whoever is first says what is wrong.
-            let judge = self.among(candidates).next().filter(|_| issuer.is_none());
-            let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
-            return judge.ok_or((first, denial));
+            return self.among(candidates).next().filter(|_| issuer.is_none());
         };
         let names = |(_, entry): &(usize, &Entry)| {
-            entry.jwt().audiences().iter().any(|accepted| audience.contains(&accepted.as_str()))
+            let accepted = entry.jwt().audiences();
+            accepted.iter().any(|accepted| origin.audience.iter().any(|named| **named == **accepted))
         };
-        Ok(if names(&one) { one } else { fitting.find(names).unwrap_or(one) })
+        Some(if names(&one) { one } else { fitting.find(names).unwrap_or(one) })
     }
 
     async fn verify(
@@ -191,7 +216,7 @@ impl Sessions {
         };
         let verified = verified.map_err(|refusal| refusal.denial())?;
         let expires = verified.expires;
-        let session = self.session(place, verified, &current, entry)?;
+        let session = self.session((place, entry), verified, &current, Origin::of(&token))?;
         let bytes = session.identity.weight().saturating_add(session.headers.weight()).saturating_add(256);
         entry.cache.borrow_mut().insert(text, Rc::clone(&session), expires, bytes);
         Ok(session)
@@ -199,10 +224,10 @@ impl Sessions {
 
     fn session(
         &self,
-        place: usize,
+        (place, entry): (usize, &Entry),
         verified: Verified,
         keys: &KeySet,
-        entry: &Entry,
+        origin: Origin,
     ) -> Result<Rc<Session>, Denial> {
         let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
             Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
@@ -213,6 +238,7 @@ impl Sessions {
             subject: verified.subject,
             ends: verified.expires.plus(entry.jwt().leeway()),
             key: verified.key,
+            origin,
             seen_in: Cell::new(keys.generation()),
             identity: verified.identity,
         }))

@@ -88,6 +88,7 @@ enum Sniffed {
 /// Waits for the bytes that tell HTTP/1.1 from HTTP/2; until the first one comes, a connection costs no buffer.
 async fn sniff(stream: &mut Stream, first: &mut Vec<u8>, context: &Context, settings: Settings) -> Sniffed {
     let silent = tokio::select! {
+        biased;
         read = timeout(settings.timeouts.idle, read_some(stream, first)) => !matches!(read, Ok(Ok(1..))),
         () = context.drain.patience() => true,
     };

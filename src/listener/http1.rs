@@ -65,7 +65,7 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
     let opening = context.via.opening.take();
     match (end, opening) {
         (End::Finished, Some(opening)) => tunnel(stream, &rest, *opening, &context).await,
-        (End::Finished, None) if unread => linger(stream).await,
+        (End::Finished, None) | (End::Idle, _) if unread => linger(stream).await,
         (End::Finished | End::Idle, _) => {}
         (End::Refused(reason), _) => refuse(stream, reason, &context).await,
     }
@@ -144,11 +144,14 @@ impl Watch {
             self.since = Instant::now();
         }
         let deadline = match phase {
-            Some(Phase::Head) => Some(after(self.since, self.timeouts.head)),
+            // A body that nobody waits for any more, since the answer is out, is no reason to stay.
+            Some(Phase::Head | Phase::Body) => Some(after(self.since, self.timeouts.head)),
             Some(Phase::Idle) => Some(after(self.since, self.timeouts.idle)),
-            Some(Phase::Body | Phase::Upgrade | Phase::Raw | Phase::Last) | None => None,
+            Some(Phase::Upgrade | Phase::Raw | Phase::Last) | None => None,
         };
-        if phase == Some(Phase::Head) && deadline.is_some_and(|deadline| deadline < self.sleep.deadline()) {
+        if matches!(phase, Some(Phase::Head | Phase::Body))
+            && deadline.is_some_and(|deadline| deadline < self.sleep.deadline())
+        {
             let deadline = deadline.unwrap_or(self.since);
             self.sleep.as_mut().reset(deadline);
         }
@@ -170,7 +173,8 @@ impl Watch {
     }
 }
 
-fn after(from: Instant, duration: Duration) -> Instant {
+/// `duration` from then on.
+pub(super) fn after(from: Instant, duration: Duration) -> Instant {
     from.checked_add(duration).unwrap_or(from)
 }
 

@@ -1,7 +1,7 @@
 //! HTTP/2 towards a client.
 
 use super::context::Context;
-use super::http1::Settings;
+use super::http1::{Settings, after};
 use crate::proxy::pool::LocalExecutor;
 use crate::stream::Stream;
 use hyper::rt::ReadBufCursor;
@@ -19,6 +19,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// How often a silent client is asked whether it is still there, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// How long a client that was told to go may take to do so.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Serves a client until it has no more requests.
 pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, settings: Settings, streams: u32) {
@@ -49,6 +52,7 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
         if !told && draining.as_mut().poll(cx).is_ready() {
             told = true;
             connection.as_mut().graceful_shutdown();
+            timer.as_mut().reset(Instant::now());
         }
         // An error here is a client that went away or broke the protocol; h2 has told it so.
         if connection.as_mut().poll(cx).is_ready() {
@@ -57,15 +61,18 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
         quiet_since = if context.is_quiet() { quiet_since.or_else(|| Some(Instant::now())) } else { None };
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let deadline = quiet_since.unwrap_or(now).checked_add(idle).unwrap_or(now);
-            if deadline <= now {
-                connection.as_mut().graceful_shutdown();
-            }
-            timer.as_mut().reset(if deadline <= now {
-                now.checked_add(idle).unwrap_or(now)
+            let patience = if told { FAREWELL } else { idle };
+            let deadline = after(quiet_since.unwrap_or(now), patience);
+            if deadline > now {
+                timer.as_mut().reset(deadline);
+            } else if told {
+                // It was told to go, and neither asks for anything nor goes.
+                return Poll::Ready(());
             } else {
-                deadline
-            });
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                timer.as_mut().reset(after(now, FAREWELL));
+            }
         }
         Poll::Pending
     })

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 thread_local! {
@@ -28,6 +28,8 @@ pub struct Conversation {
     write_blocked: Cell<bool>,
     /// Requests that hyper has handed to the service.
     begun: Cell<u64>,
+    /// Who reads, while nothing may be read yet.
+    reader: RefCell<Option<Waker>>,
 }
 
 impl Conversation {
@@ -42,6 +44,7 @@ impl Conversation {
             refusal: Cell::new(None),
             write_blocked: Cell::new(false),
             begun: Cell::new(0),
+            reader: RefCell::new(None),
         };
         conversation.inspect_held();
         Rc::new(conversation)
@@ -75,6 +78,9 @@ impl Conversation {
             inspector.upgrade_refused();
             drop(inspector);
             self.inspect_held();
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -125,6 +131,7 @@ impl Conversation {
                 return self.poll_refused();
             }
             if !self.has_room() {
+                self.reader.replace(Some(cx.waker().clone()));
                 return Poll::Pending;
             }
             if ready!(self.poll_fill(cx, &mut buffer))? {

@@ -11,7 +11,7 @@ use crate::policy::Permit;
 use crate::stream::Stream;
 use crate::telemetry::record::Record;
 use bytes::Bytes;
-use http::header::{HOST, TE};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -157,14 +157,16 @@ async fn exchange(
     pool: &Rc<Pool>,
     mut lease: Lease,
     request: Request<RequestBody>,
-    progress: &Progress,
+    progress: &Rc<Progress>,
 ) -> Result<(Response<Incoming>, Lease), Denial> {
     let timeout = pool.upstream().response_timeout;
+    lease.carries(Rc::clone(progress));
     let unsent = match attempt(&mut lease, request, progress, timeout).await? {
         Ok(response) => return Ok((response, lease)),
         Err(error) => retryable(error, progress)?,
     };
     lease = pool.lease_new().await.map_err(|error| unconnected(&error))?;
+    lease.carries(Rc::clone(progress));
     match attempt(&mut lease, unsent, progress, timeout).await? {
         Ok(response) => Ok((response, lease)),
         Err(error) => Err(unanswered(error.error(), progress)),
@@ -179,7 +181,7 @@ async fn attempt(
 ) -> Result<Result<Response<Incoming>, SendError>, Denial> {
     let answer = match lease.sender() {
         Sender::Http1(sender) => within(sender.try_send_request(request), progress, timeout).await,
-        Sender::Http2(sender) => within(sender.try_send_request(request), progress, timeout).await,
+        Sender::Http2(sender, _) => within(sender.try_send_request(request), progress, timeout).await,
     };
     answer.ok_or(Denial::new(Reason::UpstreamTimeout))
 }
@@ -243,6 +245,10 @@ fn failed(error: &hyper::Error) -> Denial {
 /// The service's response without what concerns only the connection to it.
 fn received(response: Response<Incoming>, lease: Option<Lease>) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
+    // Chunks have the last word about the length (RFC 9112 §6.3); the other one would mislead the client.
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     hop_by_hop::remove(&mut head.headers, |_| false);
     head.version = Version::HTTP_11;
     head.extensions.clear();

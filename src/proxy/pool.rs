@@ -4,21 +4,30 @@
 //! measured (docs/adr/0007). The most recently used connection is taken first, so that the others can age out.
 
 use super::connect::{ConnectionLimit, Upstream};
-use super::request_body::RequestBody;
+use super::request_body::{Progress, RequestBody};
 use crate::stream::Stream;
 use crate::telemetry::tally::UpstreamTally;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
+
+/// Requests on one HTTP/2 connection; more open another.
+const MOST_STREAMS: usize = 100;
+
+/// How much a service may send ahead on one stream, and on all of a connection, in bytes: wide enough that clients who
+/// do not read cannot use up the share of those who do.
+const STREAM_WINDOW: u32 = 128 << 10;
+const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Runs hyper's background work on this worker's own thread.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +61,40 @@ pub enum ConnectError {
 pub struct Lease {
     pool: Weak<Pool>,
     sender: Sender,
-    permit: Option<OwnedSemaphorePermit>,
+    /// How far the request's body has come: a connection that is still sending one cannot serve another request.
+    progress: Option<Rc<Progress>>,
+    running: Running,
+}
+
+/// What keeps a connection of one request at a time alive: without it the connection ends, and its place with it.
+#[derive(Debug)]
+struct Running(Option<AbortHandle>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// A connection of many requests at once.
+#[derive(Debug)]
+struct Multiplexed {
+    sender: http2::SendRequest<RequestBody>,
+    /// Requests on it, and how many the service takes at once.
+    streams: Rc<Cell<usize>>,
+    room: Rc<Cell<usize>>,
+}
+
+/// Counts a request on a multiplexed connection as long as it lives.
+#[derive(Debug)]
+pub struct StreamCount(Rc<Cell<usize>>);
+
+impl Drop for StreamCount {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// The sending end of a connection.
@@ -61,7 +103,7 @@ pub enum Sender {
     /// One request at a time.
     Http1(http1::SendRequest<RequestBody>),
     /// Many at once; the connection stays in the pool.
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>, StreamCount),
 }
 
 impl Lease {
@@ -70,11 +112,18 @@ impl Lease {
         &mut self.sender
     }
 
-    /// Puts the connection back; only after its response was read to the end.
+    /// Notes the request that is sent on it.
+    pub fn carries(&mut self, progress: Rc<Progress>) {
+        self.progress = Some(progress);
+    }
+
+    /// Puts the connection back; only after its response was read to the end. An answer that came before the end of
+    /// its request leaves a connection that nobody can use.
     pub fn give_back(self) {
         let (Some(pool), Sender::Http1(sender)) = (self.pool.upgrade(), self.sender) else { return };
-        if !sender.is_closed() {
-            pool.take_back(Idle { sender, since: Instant::now(), permit: self.permit });
+        let sent = self.progress.is_none_or(|progress| progress.ended().is_some());
+        if sent && !sender.is_closed() {
+            pool.take_back(Idle { sender, since: Instant::now(), running: self.running });
         }
     }
 }
@@ -83,7 +132,7 @@ impl Lease {
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
     since: Instant,
-    permit: Option<OwnedSemaphorePermit>,
+    running: Running,
 }
 
 /// One worker's connections to one service.
@@ -92,7 +141,7 @@ pub struct Pool {
     upstream: Arc<Upstream>,
     tally: Arc<UpstreamTally>,
     idle: RefCell<Vec<Idle>>,
-    multiplexed: RefCell<Option<http2::SendRequest<RequestBody>>>,
+    multiplexed: RefCell<Vec<Multiplexed>>,
     connecting: tokio::sync::Mutex<()>,
     /// Requests of this worker that wait for a connection to come back.
     waiting: RefCell<VecDeque<oneshot::Sender<Idle>>>,
@@ -165,11 +214,14 @@ impl Pool {
         let stream = self.connect().await?;
         let (sender, connection) =
             http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(ConnectError::Broken)?;
-        drop(spawn_local(async move {
+        let task = spawn_local(async move {
+            // The place is taken as long as the connection is open, whoever uses it.
+            let _place = permit;
             // What went wrong here is told to the request that waits for its response.
             connection.await.ok();
-        }));
-        Ok(Lease { pool: Rc::downgrade(self), sender: Sender::Http1(sender), permit })
+        });
+        let running = Running(Some(task.abort_handle()));
+        Ok(Lease { pool: Rc::downgrade(self), sender: Sender::Http1(sender), progress: None, running })
     }
 
     /// A raw connection for a tunnel, counted against the limit as long as the permit lives.
@@ -177,10 +229,12 @@ impl Pool {
     /// # Errors
     /// As [`Pool::lease`].
     pub async fn open_raw(self: &Rc<Self>) -> Result<(Stream, Option<OwnedSemaphorePermit>), ConnectError> {
-        let permit = match self.place().await? {
-            Place::Open(permit) => permit,
-            // The connection itself cannot serve, but its place can.
-            Place::Returned(idle) => idle.permit,
+        let permit = loop {
+            match self.place().await? {
+                Place::Open(permit) => break permit,
+                // The connection itself cannot serve, but its place can, as soon as it is closed.
+                Place::Returned(idle) => drop(idle),
+            }
         };
         Ok((self.connect().await?, permit))
     }
@@ -207,7 +261,8 @@ impl Pool {
     }
 
     fn leased(self: &Rc<Self>, idle: Idle) -> Lease {
-        Lease { pool: Rc::downgrade(self), sender: Sender::Http1(idle.sender), permit: idle.permit }
+        let sender = Sender::Http1(idle.sender);
+        Lease { pool: Rc::downgrade(self), sender, progress: None, running: idle.running }
     }
 
     /// Passes a connection on to whoever waits for one, here or in another worker; else keeps it.
@@ -241,29 +296,44 @@ impl Pool {
     }
 
     async fn lease_multiplexed(self: &Rc<Self>) -> Result<Lease, ConnectError> {
-        let alive = || self.multiplexed.borrow().as_ref().filter(|sender| !sender.is_closed()).cloned();
-        let lease = |sender| Lease { pool: Weak::new(), sender: Sender::Http2(sender), permit: None };
-        if let Some(sender) = alive() {
-            return Ok(lease(sender));
+        if let Some(lease) = self.lease_stream() {
+            return Ok(lease);
         }
         // One connects; the others wait for it.
         let _turn = self.connecting.lock().await;
-        if let Some(sender) = alive() {
-            return Ok(lease(sender));
+        if let Some(lease) = self.lease_stream() {
+            return Ok(lease);
         }
         let stream = TokioIo::new(self.connect().await?);
-        let (sender, connection) = http2::Builder::new(LocalExecutor)
+        let (sender, mut connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(stream)
             .await
             .map_err(ConnectError::Broken)?;
-        drop(spawn_local(async move {
-            connection.await.ok();
-        }));
-        *self.multiplexed.borrow_mut() = Some(sender.clone());
-        Ok(lease(sender))
+        let room = Rc::new(Cell::new(MOST_STREAMS));
+        let told = Rc::clone(&room);
+        drop(spawn_local(poll_fn(move |cx| {
+            let ended = Pin::new(&mut connection).poll(cx).map(|_| ());
+            told.set(connection.current_max_send_streams().clamp(1, MOST_STREAMS));
+            ended
+        })));
+        self.multiplexed.borrow_mut().push(Multiplexed { sender, streams: Rc::default(), room });
+        self.lease_stream().ok_or(ConnectError::Overloaded)
+    }
+
+    /// A place on a multiplexed connection that has room.
+    fn lease_stream(&self) -> Option<Lease> {
+        let mut connections = self.multiplexed.borrow_mut();
+        connections.retain(|connection| !connection.sender.is_closed());
+        let free = connections.iter().find(|connection| connection.streams.get() < connection.room.get())?;
+        free.streams.set(free.streams.get().saturating_add(1));
+        let count = StreamCount(Rc::clone(&free.streams));
+        let sender = Sender::Http2(free.sender.clone(), count);
+        Some(Lease { pool: Weak::new(), sender, progress: None, running: Running(None) })
     }
 
     /// Closes connections that were not used for too long, or that the service has closed.

@@ -67,9 +67,12 @@ impl ResponseBody {
         Self { source: Source::Service { body, lease }, record: None, in_flight: None }
     }
 
-    /// Counts the request as long as the body is on its way.
+    /// Counts the request as long as the service's response is on its way. An answer of our own does not count: a
+    /// client that will not take it must not hold its connection open with it.
     pub fn hold(&mut self, in_flight: InFlight) {
-        self.in_flight = Some(in_flight);
+        if matches!(self.source, Source::Service { .. }) {
+            self.in_flight = Some(in_flight);
+        }
     }
 
     /// Keeps the request's record until the body has ended.
