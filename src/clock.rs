@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// A point in wall time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,4 +64,10 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// A moment on the monotonic clock, `duration` after `from`; `from` itself where there is no such moment.
+#[must_use]
+pub fn after(from: Instant, duration: Duration) -> Instant {
+    from.checked_add(duration).unwrap_or(from)
 }

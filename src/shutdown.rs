@@ -50,11 +50,6 @@ impl Shutdown {
         });
     }
 
-    /// Ends at once.
-    pub fn begin_now(&self) {
-        self.stage.send_replace(Stage::Now);
-    }
-
     /// Listens for the word, inside a runtime.
     #[must_use]
     pub fn listen(&self) -> Word {

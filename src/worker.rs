@@ -4,7 +4,7 @@
 //! has more connections than another hands what it accepts over, so that few long-lived connections spread out.
 
 use crate::authn::cache::Bounds;
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::config::log::LogFormat;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
@@ -227,8 +227,7 @@ impl Worker {
     /// Waits for requests, then ends tunnels, then waits for them.
     async fn finish(&self, grace: Duration) {
         let tally = &self.gateway.recorder().tally;
-        let now = Instant::now();
-        let deadline = now.checked_add(grace).unwrap_or(now);
+        let deadline = after(Instant::now(), grace);
         loop {
             tokio::time::sleep(DRAIN_TICK).await;
             if tally.connections.value() <= tally.tunnels.value() || Instant::now() >= deadline {
@@ -236,7 +235,7 @@ impl Worker {
             }
         }
         self.drain.end_tunnels();
-        let farewell = Instant::now().checked_add(FAREWELL).unwrap_or(deadline);
+        let farewell = after(Instant::now(), FAREWELL);
         while tally.tunnels.value() > 0 && Instant::now() < farewell {
             tokio::time::sleep(DRAIN_TICK).await;
         }

@@ -71,12 +71,6 @@ impl<'a> Jws<'a> {
         Ok(Self { header, claims, signing_input, signature })
     }
 
-    /// Whether the text has the outer shape of a compact JWS: three parts.
-    #[must_use]
-    pub fn is_shaped(token: &str) -> bool {
-        token.bytes().filter(|byte| *byte == b'.').count() == 2
-    }
-
     /// The protected header.
     #[must_use]
     pub const fn header(&self) -> &Header {
@@ -87,12 +81,6 @@ impl<'a> Jws<'a> {
     #[must_use]
     pub const fn claims(&self) -> &Claims {
         &self.claims
-    }
-
-    /// The claims, taken out of a token that was verified.
-    #[must_use]
-    pub fn into_claims(self) -> Claims {
-        self.claims
     }
 
     /// What the signature is over (RFC 7515 §5.2 step 8).

@@ -28,12 +28,6 @@ impl Drain {
         self.begin.notify_waiters();
     }
 
-    /// Whether that was said.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.begun.get()
-    }
-
     /// Ends when that is said.
     pub async fn begun(&self) {
         let notified = self.begin.notified();

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::inspect::{Limits, Phase};
 use super::inspected::{Conversation, Inspected};
+use crate::clock::after;
 use crate::denial::{Denial, Reason};
 use crate::gateway::Opening;
 use crate::proxy::tunnel::Tunnel;
@@ -171,11 +172,6 @@ impl Watch {
         }
         Poll::Pending
     }
-}
-
-/// `duration` from then on.
-pub(super) fn after(from: Instant, duration: Duration) -> Instant {
-    from.checked_add(duration).unwrap_or(from)
 }
 
 /// Answers what cannot be made a request, and closes.

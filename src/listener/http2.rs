@@ -1,7 +1,8 @@
 //! HTTP/2 towards a client.
 
 use super::context::Context;
-use super::http1::{Settings, after};
+use super::http1::Settings;
+use crate::clock::after;
 use crate::proxy::pool::LocalExecutor;
 use crate::stream::Stream;
 use hyper::rt::ReadBufCursor;

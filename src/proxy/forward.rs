@@ -5,6 +5,7 @@ use super::pool::{ConnectError, Lease, Pool, Sender};
 use super::request_body::{Progress, RequestBody};
 use super::response_body::ResponseBody;
 use super::websocket::Handshake;
+use crate::clock::after;
 use crate::denial::{Denial, Reason};
 use crate::headers::{CleanHead, hop_by_hop};
 use crate::policy::Permit;
@@ -126,7 +127,7 @@ impl Forward {
                 ended = ended || connection.poll_without_shutdown(cx).is_ready();
                 sent.as_mut().poll(cx)
             });
-            let deadline = deadline(Instant::now(), pool.upstream().response_timeout);
+            let deadline = after(Instant::now(), pool.upstream().response_timeout);
             let answered = timeout_at(deadline, both).await;
             answered.map_err(|_| Denial::new(Reason::UpstreamTimeout))?.map_err(|error| failed(&error))?
         };
@@ -191,11 +192,11 @@ async fn within<F: Future>(response: F, progress: &Progress, limit: Duration) ->
     let mut response = pin!(response);
     loop {
         let from = progress.ended().unwrap_or_else(Instant::now);
-        if let Ok(output) = timeout_at(deadline(from, limit), response.as_mut()).await {
+        if let Ok(output) = timeout_at(after(from, limit), response.as_mut()).await {
             return Some(output);
         }
         // While the body is still on its way there is no deadline.
-        if progress.ended().is_some_and(|ended| deadline(ended, limit) <= Instant::now()) {
+        if progress.ended().is_some_and(|ended| after(ended, limit) <= Instant::now()) {
             return None;
         }
     }
@@ -205,10 +206,6 @@ fn answered(pool: &Pool, started: Instant, record: &mut Record) {
     let duration = started.elapsed();
     pool.tally().answered(duration);
     record.upstream_answered(duration);
-}
-
-fn deadline(from: Instant, limit: Duration) -> Instant {
-    from.checked_add(limit).unwrap_or(from)
 }
 
 /// The request, if not a byte of it was sent.

@@ -148,6 +148,7 @@ fn classify(error: &hyper::Error) -> BodyFault {
     BodyFault::Aborted
 }
 
-fn length(data: &Bytes) -> u64 {
+/// How many bytes a piece of a body has.
+pub(super) fn length(data: &Bytes) -> u64 {
     u64::try_from(data.len()).unwrap_or(u64::MAX)
 }

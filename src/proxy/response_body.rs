@@ -1,6 +1,7 @@
 //! The response body on its way to the client: streamed frame by frame, never buffered.
 
 use super::pool::Lease;
+use super::request_body::length;
 use crate::telemetry::record::Record;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -144,8 +145,4 @@ impl Body for ResponseBody {
             Source::Service { body, .. } => body.size_hint(),
         }
     }
-}
-
-fn length(data: &Bytes) -> u64 {
-    u64::try_from(data.len()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::source::{LoadError, Loaded, Reader};
 use super::{Ask, MAX_ASKS, Shared, Unavailable};
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::outbound::HttpClient;
 use std::future::{self, Future};
 use std::hash::{BuildHasher, RandomState};
@@ -207,10 +207,6 @@ fn answer(ask: Ask, outcome: Result<(), Unavailable>) {
     if ask.reply.send(outcome).is_err() {
         tracing::trace!("whoever asked for a key has given up");
     }
-}
-
-fn after(now: Instant, pause: Duration) -> Instant {
-    now.checked_add(pause).unwrap_or(now)
 }
 
 /// 1 s, 2 s, 4 s … 30 s.
