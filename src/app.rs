@@ -11,7 +11,7 @@ use crate::config::problem::{KeyPath, Problems};
 use crate::generation::Generation;
 use crate::listener::connection::Options;
 use crate::listener::http1::{Settings, Timeouts};
-use crate::listener::inspect::Limits;
+use crate::wire::request::Limits;
 use crate::listener::tls;
 use crate::shutdown::{Shutdown, Stage};
 use crate::telemetry::events;

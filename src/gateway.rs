@@ -14,7 +14,7 @@ use crate::peer::Peer;
 use crate::policy::{Asking, Permit, Route, route};
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
-use crate::proxy::request_body::RequestBody;
+use crate::proxy::request_body::{ClientBody, RequestBody};
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::response_body::ResponseBody;
 use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
@@ -29,7 +29,6 @@ use http::header::{
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
-use hyper::body::{Body as _, Incoming};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -86,7 +85,7 @@ impl Gateway {
     }
 
     /// Answers a request: with the service's response, or with a refusal.
-    pub async fn handle(&self, via: &Via, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
         let local = self.snapshot();
         let mut record = self.begin(&local, via, request.method(), request.headers());
         record.target("", request.uri().path());
@@ -175,7 +174,7 @@ impl Local {
     async fn serve(
         &self,
         via: &Via,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
         let (head, body) = request.into_parts();
@@ -248,7 +247,7 @@ impl Local {
         Ok(Some(session))
     }
 
-    fn body(&self, body: Incoming) -> Result<RequestBody, Denial> {
+    fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
         let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
     }
@@ -319,7 +318,7 @@ enum Manner {
 }
 
 impl Manner {
-    fn of(head: &Parts, body: &Incoming) -> Result<Self, Denial> {
+    fn of(head: &Parts, body: &ClientBody) -> Result<Self, Denial> {
         match upgrade(&head.method, head.version, &head.headers) {
             Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
             Upgrade::Malformed => {

@@ -44,4 +44,5 @@ pub mod shutdown;
 pub mod stream;
 pub mod target;
 pub mod telemetry;
+pub mod wire;
 pub mod worker;

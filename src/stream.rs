@@ -1,5 +1,6 @@
 //! One byte stream to a client or a service, whatever it runs over.
 
+use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,6 +17,25 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A unix socket.
     Unix(UnixStream),
+}
+
+impl Stream {
+    /// Whether the peer has neither sent anything nor closed, as the kernel sees it now; what the runtime knows may be
+    /// a moment old.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        match peeked {
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+            // What a TLS session says to itself, such as a ticket, is nothing said.
+            Ok(count) => count > 0 && matches!(self, Self::Tls(_)),
+        }
+    }
 }
 
 macro_rules! each {
@@ -76,5 +96,5 @@ pub fn tune(stream: &TcpStream) {
         .with_retries(4);
     // A socket that refuses an option still carries bytes.
     stream.set_nodelay(true).ok();
-    socket2::SockRef::from(stream).set_tcp_keepalive(&probes).ok();
+    SockRef::from(stream).set_tcp_keepalive(&probes).ok();
 }

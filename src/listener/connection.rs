@@ -3,26 +3,18 @@
 use super::context::Context;
 use super::http1::{self, Settings};
 use super::http2;
-use super::inspect::is_http2_preface;
 use crate::denial::Reason;
 use crate::stream::Stream;
+use crate::wire::inbound::Inbound;
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use rustls::ServerConfig;
-use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::ready;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
-
-thread_local! {
-    static SCRATCH: RefCell<[u8; 4096]> = const { RefCell::new([0; 4096]) };
-}
 
 /// How connections of a listener are served.
 #[derive(Debug)]
@@ -47,7 +39,7 @@ pub enum Accepted {
 /// Serves one accepted connection to its end.
 pub async fn serve(accepted: Accepted, context: Rc<Context>, options: Rc<Options>) {
     let settings = options.settings;
-    let (mut stream, negotiated) = match (accepted, &options.tls) {
+    let (stream, negotiated) = match (accepted, &options.tls) {
         (Accepted::Tcp(tcp), None) => (Stream::Tcp(tcp), None),
         (Accepted::Unix(unix), _) => (Stream::Unix(unix), None),
         (Accepted::Tcp(tcp), Some(tls)) => {
@@ -58,21 +50,21 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>, options: Rc<Options
             (Stream::Tls(Box::new(TlsStream::Server(stream))), Some(h2))
         }
     };
-    let mut first = Vec::new();
+    let mut inbound = Inbound::new(stream, BytesMut::new());
     let multiplexed = match negotiated {
         Some(multiplexed) => multiplexed,
-        None => match sniff(&mut stream, &mut first, &context, settings).await {
+        None => match sniff(&mut inbound, &context, settings).await {
             Sniffed::Http1 => false,
             Sniffed::Http2 => true,
-            Sniffed::Slow => return http1::refuse(stream, Reason::HeadTimeout, &context).await,
+            Sniffed::Slow => return http1::refuse(inbound.stream, Reason::HeadTimeout, &context).await,
             Sniffed::Gone => return,
         },
     };
     // In boxes, so that a connection is as large as what it speaks, and not as the largest it could.
     if multiplexed {
-        Box::pin(http2::serve(stream, first, context, settings, options.streams)).await;
+        Box::pin(http2::serve(inbound, context, settings, options.streams)).await;
     } else {
-        Box::pin(http1::serve(stream, first, context, settings)).await;
+        Box::pin(http1::serve(inbound, context, settings)).await;
     }
 }
 
@@ -86,22 +78,24 @@ enum Sniffed {
 }
 
 /// Waits for the bytes that tell HTTP/1.1 from HTTP/2; until the first one comes, a connection costs no buffer.
-async fn sniff(stream: &mut Stream, first: &mut Vec<u8>, context: &Context, settings: Settings) -> Sniffed {
+async fn sniff(inbound: &mut Inbound, context: &Context, settings: Settings) -> Sniffed {
     let silent = tokio::select! {
         biased;
-        read = timeout(settings.timeouts.idle, read_some(stream, first)) => !matches!(read, Ok(Ok(1..))),
-        () = context.drain.patience() => true,
+        read = timeout(settings.timeouts.idle, poll_fn(|cx| inbound.poll_fill(cx))) => {
+            !matches!(read, Ok(Ok(1..)))
+        }
+        () = out_of_patience(context) => true,
     };
     if silent {
         return Sniffed::Gone;
     }
     let decided = async {
         loop {
-            match is_http2_preface(first) {
+            match is_http2_preface(&inbound.unread) {
                 Some(true) => return Sniffed::Http2,
                 Some(false) => return Sniffed::Http1,
                 None => {
-                    if !matches!(read_some(stream, first).await, Ok(1..)) {
+                    if !matches!(poll_fn(|cx| inbound.poll_fill(cx)).await, Ok(1..)) {
                         return Sniffed::Gone;
                     }
                 }
@@ -111,14 +105,39 @@ async fn sniff(stream: &mut Stream, first: &mut Vec<u8>, context: &Context, sett
     timeout(settings.timeouts.head, decided).await.unwrap_or(Sniffed::Slow)
 }
 
-async fn read_some(stream: &mut Stream, into: &mut Vec<u8>) -> io::Result<usize> {
-    poll_fn(|cx| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-            into.extend_from_slice(read.filled());
-            std::task::Poll::Ready(Ok(read.filled().len()))
-        })
-    })
-    .await
+async fn out_of_patience(context: &Context) {
+    context.drain.begun().await;
+    sleep_until(context.drain.patience()).await;
+}
+
+/// Whether a connection begins with the preface of HTTP/2 (RFC 9113 §3.4); none if more bytes are needed to tell.
+///
+/// To be asked of the first bytes of a connection only: later on, the preface is a malformed head.
+fn is_http2_preface(bytes: &[u8]) -> Option<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    if bytes.len() >= PREFACE.len() {
+        Some(bytes.starts_with(PREFACE))
+    } else if PREFACE.starts_with(bytes) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_http2_preface;
+
+    #[test]
+    fn the_preface_of_http2_is_told_from_its_first_bytes() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        for length in 0..preface.len() {
+            assert_eq!(is_http2_preface(&preface[..length]), None);
+        }
+        assert_eq!(is_http2_preface(preface), Some(true));
+        assert_eq!(is_http2_preface(&[&preface[..], b"\0\0"].concat()), Some(true));
+        for other in ["G", "PRI * HTTP/1", "PRI * HTTP/2.0\r\n\r\nSX", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            assert_eq!(is_http2_preface(other.as_bytes()), Some(false), "{other:?}");
+        }
+    }
 }

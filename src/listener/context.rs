@@ -1,5 +1,6 @@
 //! What all parts of one client connection share.
 
+use crate::clock::after;
 use crate::gateway::{Gateway, Via};
 use crate::headers::forwarded::Provenance;
 use crate::peer::Peer;
@@ -8,6 +9,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long a draining gate goes on listening to connections that are idle.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -15,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The worker's side of draining, as its connections see it.
 #[derive(Debug, Default)]
 pub struct Drain {
-    begun: Cell<bool>,
+    begun: Cell<Option<Instant>>,
     begin: Notify,
     tunnels_end: Cell<bool>,
     end_tunnels: Notify,
@@ -24,23 +26,28 @@ pub struct Drain {
 impl Drain {
     /// Tells every connection to finish what it has begun, and no more.
     pub fn begin(&self) {
-        self.begun.set(true);
+        self.begun.set(Some(Instant::now()));
         self.begin.notify_waiters();
     }
 
     /// Ends when that is said.
     pub async fn begun(&self) {
         let notified = self.begin.notified();
-        if !self.begun.get() {
+        if !self.has_begun() {
             notified.await;
         }
     }
 
-    /// Ends a moment after draining has begun: so long an idle client may take to send what it had begun to send
-    /// when it could not know yet.
-    pub async fn patience(&self) {
-        self.begun().await;
-        tokio::time::sleep(PATIENCE).await;
+    /// Whether that was said.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.begun.get().is_some()
+    }
+
+    /// Until when an idle client may send what it had begun to send when it could not know yet.
+    #[must_use]
+    pub fn patience(&self) -> Instant {
+        after(self.begun.get().unwrap_or_else(Instant::now), PATIENCE)
     }
 
     /// Tells every tunnel to close.

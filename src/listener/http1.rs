@@ -1,28 +1,28 @@
-//! HTTP/1.1 towards a client: hyper speaks it, the inspector guards it, and the timers are ours.
+//! HTTP/1.1 towards a client: one request after the other, each answered before the next is read.
+//!
+//! Between requests a connection is parked: it holds no buffer and nothing of a request, only its socket and a timer.
+
+mod answer;
+mod watch;
 
 use super::context::Context;
-use super::inspect::{Limits, Phase};
-use super::inspected::{Conversation, Inspected};
-use crate::clock::after;
 use crate::denial::{Denial, Reason};
 use crate::gateway::Opening;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
-use http::StatusCode;
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use std::convert::Infallible;
+use crate::wire::inbound::Inbound;
+use crate::wire::request::{HeadReader, Limits, RequestHead};
+use answer::answer;
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-
-/// The fields that hyper parses without an allocation.
-const INLINE_FIELDS: u16 = 100;
+use tokio::time::timeout;
+use watch::Watch;
 
 /// How long a closing connection may go on talking, so that our last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
@@ -45,132 +45,136 @@ pub struct Settings {
     pub timeouts: Timeouts,
 }
 
-/// How hyper's part of a connection ended.
-enum End {
-    /// By itself: closed, or upgraded.
-    Finished,
+/// How a conversation goes on, or ends.
+#[derive(Debug)]
+enum Next {
+    /// The client has said nothing more: the connection is parked.
+    Park,
+    /// The next request is there, or a part of it.
+    Request,
+    /// The connection ends, and the client knows.
+    Close,
+    /// The connection ends, and the client may still be talking.
+    Linger,
+    /// The client went away.
+    Gone,
     /// The next head must be refused.
-    Refused(Reason),
-    /// Nobody has said anything for too long.
-    Idle,
+    Refuse(Reason),
+    /// A handshake has opened a tunnel.
+    Tunnel(Box<Opening>),
 }
 
 /// Serves a client until it has no more requests, becomes a tunnel, or must be refused.
-pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, settings: Settings) {
-    let conversation = Conversation::new(stream, first, settings.limits);
-    // In a box, so that a tunnel does not carry along what only the conversation needed.
-    let end = Box::pin(converse(&conversation, &context, settings)).await;
-    let unread = conversation.phase() == Phase::Body;
-    let Some(conversation) = Rc::into_inner(conversation) else { return };
-    let (stream, rest) = conversation.into_parts();
-    let opening = context.via.opening.take();
-    match (end, opening) {
-        (End::Finished, Some(opening)) => tunnel(stream, &rest, *opening, &context).await,
-        (End::Finished, None) | (End::Idle, _) if unread => linger(stream).await,
-        (End::Finished | End::Idle, _) => {}
-        (End::Refused(reason), _) => refuse(stream, reason, &context).await,
+pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
+    let mut watch = Watch::new(settings.timeouts.idle);
+    let mut heads = HeadReader::new(settings.limits);
+    let shared = Rc::new(RefCell::new(inbound));
+    let mut next = Next::Request;
+    loop {
+        next = match next {
+            Next::Park => park(&shared, &context, &mut watch, settings.timeouts.idle).await,
+            // In a box, so that a parked connection does not carry along what only a request needs.
+            Next::Request => Box::pin(converse(&shared, &mut heads, &context, &mut watch, settings)).await,
+            Next::Close | Next::Linger | Next::Gone | Next::Refuse(_) | Next::Tunnel(_) => break,
+        }
+    }
+    drop(watch);
+    if let Some(inbound) = Rc::into_inner(shared) {
+        Box::pin(finish(next, inbound.into_inner(), context)).await;
     }
 }
 
-async fn converse(conversation: &Rc<Conversation>, context: &Rc<Context>, settings: Settings) -> End {
-    let mut builder = Builder::new();
-    builder
-        .header_read_timeout(None)
-        .max_header_size(settings.limits.header_bytes)
-        .max_buf_size(settings.limits.header_bytes.saturating_add(64 << 10));
-    if settings.limits.headers > usize::from(INLINE_FIELDS) {
-        builder.max_headers(settings.limits.headers);
-    }
-    let service = service_fn(|request| {
-        let (conversation, context) = (Rc::clone(conversation), Rc::clone(context));
-        async move {
-            let number = conversation.begin();
-            let in_flight = context.request();
-            let mut response = context.gateway.handle(&context.via, request).await;
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                conversation.answered(number);
-            }
-            response.body_mut().hold(in_flight);
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let mut connection = pin!(builder.serve_connection(Inspected(Rc::clone(conversation)), service));
+/// Waits for the client to say something.
+async fn park(
+    shared: &RefCell<Inbound>,
+    context: &Context,
+    watch: &mut Watch,
+    idle: Duration,
+) -> Next {
+    watch.begin(idle);
     let mut draining = pin!(context.drain.begun());
-    let mut patience = pin!(context.drain.patience());
-    let mut watch = pin!(Watch::new(settings.timeouts));
-    let (mut begun, mut told) = (false, false);
     poll_fn(|cx| {
-        // An error here is a client that went away; its request has been recorded.
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(End::Finished);
+        match shared.borrow_mut().poll_fill(cx) {
+            Poll::Ready(Ok(1..)) => return Poll::Ready(Next::Request),
+            Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Gone),
+            Poll::Pending => {}
         }
-        let quiet = context.is_quiet();
-        begun = begun || draining.as_mut().poll(cx).is_ready();
-        if begun && !told {
+        if draining.as_mut().poll(cx).is_ready() {
             // A request that is already on its way to us is still answered.
-            let busy = !quiet || conversation.phase() != Phase::Idle;
-            if busy || patience.as_mut().poll(cx).is_ready() {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-                cx.waker().wake_by_ref();
-            }
+            watch.hurry(context.drain.patience());
         }
-        if let Some(reason) = conversation.refusal().filter(|_| quiet) {
-            return Poll::Ready(End::Refused(reason));
-        }
-        watch.as_mut().poll(cx, if quiet { Some(conversation.phase()) } else { None })
+        watch.poll(cx).map(|()| Next::Close)
     })
     .await
 }
 
-/// The timer of a connection: one, and it is moved only when it fires or a head stays unfinished.
-#[derive(Debug)]
-struct Watch {
-    timeouts: Timeouts,
-    phase: Option<Phase>,
-    since: Instant,
-    sleep: Pin<Box<Sleep>>,
+/// Answers requests as long as there are any.
+async fn converse(
+    shared: &Rc<RefCell<Inbound>>,
+    heads: &mut HeadReader,
+    context: &Context,
+    watch: &mut Watch,
+    settings: Settings,
+) -> Next {
+    loop {
+        let head = match head(shared, heads, watch, settings.timeouts.head).await {
+            Ok(head) => head,
+            Err(next) => return next,
+        };
+        match answer(shared, head, context, settings.limits).await {
+            Next::Request => {}
+            next => return next,
+        }
+        let mut inbound = shared.borrow_mut();
+        if inbound.unread.is_empty() {
+            inbound.rest();
+            return Next::Park;
+        }
+    }
 }
 
-impl Watch {
-    fn new(timeouts: Timeouts) -> Self {
-        let now = Instant::now();
-        Self { timeouts, phase: None, since: now, sleep: Box::pin(sleep_until(after(now, timeouts.head))) }
-    }
-
-    /// Notes what the connection is in the middle of, none while a request is served; ready when that took too long.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>, phase: Option<Phase>) -> Poll<End> {
-        if phase != self.phase {
-            self.phase = phase;
-            self.since = Instant::now();
-        }
-        let deadline = match phase {
-            // A body that nobody waits for any more, since the answer is out, is no reason to stay.
-            Some(Phase::Head | Phase::Body) => Some(after(self.since, self.timeouts.head)),
-            Some(Phase::Idle) => Some(after(self.since, self.timeouts.idle)),
-            Some(Phase::Upgrade | Phase::Raw | Phase::Last) | None => None,
-        };
-        if matches!(phase, Some(Phase::Head | Phase::Body))
-            && deadline.is_some_and(|deadline| deadline < self.sleep.deadline())
-        {
-            let deadline = deadline.unwrap_or(self.since);
-            self.sleep.as_mut().reset(deadline);
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            match deadline {
-                Some(passed) if passed <= now => {
-                    let slow = phase == Some(Phase::Head);
-                    return Poll::Ready(if slow { End::Refused(Reason::HeadTimeout) } else { End::Idle });
-                }
-                Some(deadline) => self.sleep.as_mut().reset(deadline),
-                None => {
-                    let next = after(now, self.timeouts.idle.min(self.timeouts.head));
-                    self.sleep.as_mut().reset(next);
-                }
+/// Waits for the rest of a head.
+async fn head(
+    shared: &RefCell<Inbound>,
+    heads: &mut HeadReader,
+    watch: &mut Watch,
+    most: Duration,
+) -> Result<RequestHead, Next> {
+    let mut waiting = false;
+    poll_fn(|cx| {
+        let mut inbound = shared.borrow_mut();
+        loop {
+            match heads.read(&mut inbound.unread) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) if inbound.unread.is_empty() => return Poll::Ready(Err(Next::Park)),
+                Ok(None) => {}
+                Err(reason) => return Poll::Ready(Err(Next::Refuse(reason))),
+            }
+            match inbound.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Next::Gone)),
+                Poll::Pending => break,
             }
         }
-        Poll::Pending
+        if !std::mem::replace(&mut waiting, true) {
+            watch.begin(most);
+        }
+        watch.poll(cx).map(|()| Err(Next::Refuse(Reason::HeadTimeout)))
+    })
+    .await
+}
+
+/// Ends a connection as it wants to be ended.
+async fn finish(next: Next, inbound: Inbound, context: Rc<Context>) {
+    let Inbound { mut stream, unread, .. } = inbound;
+    match next {
+        Next::Tunnel(opening) => tunnel(stream, &unread, *opening, &context).await,
+        Next::Refuse(reason) => refuse(stream, reason, &context).await,
+        Next::Linger => linger(stream).await,
+        Next::Close if !unread.is_empty() => linger(stream).await,
+        // A client that went away in this moment has all it will get.
+        Next::Close => drop(timeout(LINGER, stream.shutdown()).await),
+        Next::Park | Next::Request | Next::Gone => {}
     }
 }
 
@@ -197,11 +201,11 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Runs a tunnel that a handshake has opened.
-async fn tunnel(client: Stream, early: &[u8], opening: Opening, context: &Context) {
+async fn tunnel(client: Stream, said: &[u8], opening: Opening, context: &Context) {
     let tunnel = Tunnel::new(client, opening.service.stream, &opening.service.early);
     let tally = &context.gateway.recorder().tally;
     tally.tunnels.increment();
-    let bytes = tunnel.run(early, opening.until, context.drain.tunnels_ended()).await;
+    let bytes = tunnel.run(said, opening.until, context.drain.tunnels_ended()).await;
     tally.tunnels.decrement();
     let mut record = opening.record;
     record.sent(bytes);

@@ -4,7 +4,12 @@ use super::context::Context;
 use super::http1::Settings;
 use crate::clock::after;
 use crate::proxy::pool::LocalExecutor;
+use crate::proxy::request_body::ClientBody;
 use crate::stream::Stream;
+use crate::wire::inbound::Inbound;
+use bytes::{Buf, BytesMut};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -25,12 +30,13 @@ const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Serves a client until it has no more requests.
-pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, settings: Settings, streams: u32) {
-    let service = service_fn(|request| {
+pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, streams: u32) {
+    let Inbound { stream, unread: first, .. } = inbound;
+    let service = service_fn(|request: Request<Incoming>| {
         let context = Rc::clone(&context);
         async move {
             let in_flight = context.request();
-            let mut response = context.gateway.handle(&context.via, request).await;
+            let mut response = context.gateway.handle(&context.via, request.map(ClientBody::Http2)).await;
             response.body_mut().hold(in_flight);
             Ok::<_, Infallible>(response)
         }
@@ -83,7 +89,7 @@ pub async fn serve(stream: Stream, first: Vec<u8>, context: Rc<Context>, setting
 /// A stream of which the first bytes were already read.
 #[derive(Debug)]
 struct Replayed {
-    first: Vec<u8>,
+    first: BytesMut,
     stream: TokioIo<Stream>,
 }
 
@@ -98,7 +104,10 @@ impl hyper::rt::Read for Replayed {
         }
         let count = self.first.len().min(buffer.remaining());
         buffer.put_slice(self.first.get(..count).unwrap_or_default());
-        self.first.drain(..count);
+        self.first.advance(count);
+        if self.first.is_empty() {
+            self.first = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

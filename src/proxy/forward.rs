@@ -1,8 +1,9 @@
 //! Sends a permitted, cleaned request to its service.
 
 use super::connect::Upstream;
-use super::pool::{ConnectError, Lease, Pool, Sender};
-use super::request_body::{Progress, RequestBody};
+use super::exchange::{Exchange, ExchangeError, Upload};
+use super::pool::{ConnectError, Multiplexing, Pool};
+use super::request_body::{BodyFault, Progress, RequestBody};
 use super::response_body::ResponseBody;
 use super::websocket::Handshake;
 use crate::clock::after;
@@ -11,20 +12,17 @@ use crate::headers::{CleanHead, hop_by_hop};
 use crate::policy::Permit;
 use crate::stream::Stream;
 use crate::telemetry::record::Record;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
+use crate::wire::response::ResponseHead;
+use bytes::BytesMut;
+use http::header::{HOST, TE};
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 
 /// One worker's ways to every service, in the order of the configuration.
@@ -39,7 +37,7 @@ pub struct ServiceEnd {
     /// The stream, behind the service's 101.
     pub stream: Stream,
     /// What the service sent right behind it.
-    pub early: Bytes,
+    pub early: BytesMut,
     /// The tunnel's place among the connections to the service.
     pub permit: Option<OwnedSemaphorePermit>,
 }
@@ -64,8 +62,6 @@ pub struct Outgoing<'a> {
     pub body: RequestBody,
 }
 
-type SendError = TrySendError<Request<RequestBody>>;
-
 impl Forward {
     /// Ways through these pools.
     #[must_use]
@@ -88,18 +84,20 @@ impl Forward {
         outgoing: Outgoing<'_>,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Denial> {
-        let Outgoing { permit, head, body } = outgoing;
-        let pool = self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))?;
-        let progress = body.progress();
-        let request = request(pool.upstream(), head, body)?;
-        let lease = pool.lease().await.map_err(|error| unconnected(&error))?;
+        let pool = self.pool(outgoing.permit)?;
         let started = Instant::now();
-        let (response, lease) = exchange(pool, lease, request, &progress).await?;
+        let response = if pool.upstream().http2 {
+            multiplexed(pool, outgoing).await?
+        } else {
+            let (head, exchange) = exchange(pool, outgoing).await?;
+            let download = exchange.into_download(&head);
+            head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)))
+        };
         answered(pool, started, record);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Denial::new(Reason::UpstreamFailed).because("a 101 that nobody asked for"));
         }
-        Ok(received(response, Some(lease)))
+        Ok(received(response))
     }
 
     /// Sends a WebSocket handshake on a connection of its own.
@@ -112,79 +110,81 @@ impl Forward {
         handshake: &Handshake,
         record: &mut Record,
     ) -> Result<Answer, Denial> {
-        let Outgoing { permit, head, body } = outgoing;
-        let pool = self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))?;
-        let request = upgrade_request(head, body);
-        let (stream, place) = pool.open_raw().await.map_err(|error| unconnected(&error))?;
-        let (mut sender, mut connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-        let mut ended = false;
+        let pool = self.pool(outgoing.permit)?;
+        let connection = pool.connect_anew().await.map_err(|error| unconnected(&error))?;
         let started = Instant::now();
-        let response = {
-            let mut sent = pin!(sender.send_request(request));
-            let both = poll_fn(|cx| {
-                // The end of this connection is the beginning of the tunnel; errors reach `sent` as well.
-                ended = ended || connection.poll_without_shutdown(cx).is_ready();
-                sent.as_mut().poll(cx)
-            });
-            let deadline = after(Instant::now(), pool.upstream().response_timeout);
-            let answered = timeout_at(deadline, both).await;
-            answered.map_err(|_| Denial::new(Reason::UpstreamTimeout))?.map_err(|error| failed(&error))?
-        };
+        let limit = pool.upstream().response_timeout;
+        let (upload, to_head) = upload(outgoing);
+        let mut exchange = Exchange::new(connection, upload, to_head, limit);
+        let head = poll_fn(|cx| exchange.poll_head(cx)).await.map_err(|error| unanswered(&error))?;
         answered(pool, started, record);
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            drop(spawn_local(async move {
-                let _place = place;
-                connection.await.ok();
-            }));
-            return Ok(Answer::Response(received(response, None)));
+        if head.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let download = exchange.into_download(&head);
+            let response = head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)));
+            return Ok(Answer::Response(received(response)));
         }
-        if !handshake.is_accepted_by(response.headers()) {
+        if !handshake.is_accepted_by(head.response.headers()) {
             return Err(
                 Denial::new(Reason::UpstreamFailed).because("a 101 that does not accept the handshake")
             );
         }
-        if !ended {
-            poll_fn(|cx| connection.poll_without_shutdown(cx)).await.map_err(|error| failed(&error))?;
-        }
-        let parts = connection.into_parts();
-        let end = ServiceEnd { stream: parts.io.into_inner(), early: parts.read_buf, permit: place };
-        Ok(Answer::Tunnel(received(response, None), Box::new(end)))
+        let (stream, early, permit) = exchange.into_connection().into_parts();
+        let response = received(head.response.map(|()| ResponseBody::empty()));
+        Ok(Answer::Tunnel(response, Box::new(ServiceEnd { stream, early, permit })))
+    }
+
+    fn pool(&self, permit: &Permit) -> Result<&Rc<Pool>, Denial> {
+        self.pools.get(permit.upstream()).ok_or(Denial::new(Reason::UpstreamUnreachable))
     }
 }
 
-/// Sends on `lease`, and once more on a fresh connection when not a byte of the request was sent.
-async fn exchange(
-    pool: &Rc<Pool>,
-    mut lease: Lease,
-    request: Request<RequestBody>,
-    progress: &Rc<Progress>,
-) -> Result<(Response<Incoming>, Lease), Denial> {
-    let timeout = pool.upstream().response_timeout;
-    lease.carries(Rc::clone(progress));
-    let unsent = match attempt(&mut lease, request, progress, timeout).await? {
-        Ok(response) => return Ok((response, lease)),
-        Err(error) => retryable(error, progress)?,
-    };
-    lease = pool.lease_new().await.map_err(|error| unconnected(&error))?;
-    lease.carries(Rc::clone(progress));
-    match attempt(&mut lease, unsent, progress, timeout).await? {
-        Ok(response) => Ok((response, lease)),
-        Err(error) => Err(unanswered(error.error(), progress)),
+/// Sends over HTTP/1.1: on a connection that was used before if there is one, and once more on a fresh one when not a
+/// byte of the request was sent.
+async fn exchange(pool: &Pool, outgoing: Outgoing<'_>) -> Result<(ResponseHead, Exchange), Denial> {
+    let limit = pool.upstream().response_timeout;
+    let (mut upload, to_head) = upload(outgoing);
+    if let Some(connection) = pool.take_idle() {
+        let mut exchange = Exchange::new(connection, upload, to_head, limit);
+        let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
+            Ok(head) => return Ok((head, exchange)),
+            Err(error) => error,
+        };
+        let retryable = matches!(error, ExchangeError::Broken(_));
+        upload = exchange.into_unsent().filter(|_| retryable).ok_or_else(|| unanswered(&error))?;
     }
+    let connection = pool.connect().await.map_err(|error| unconnected(&error))?;
+    let mut exchange = Exchange::new(connection, upload, to_head, limit);
+    let head = poll_fn(|cx| exchange.poll_head(cx)).await.map_err(|error| unanswered(&error))?;
+    Ok((head, exchange))
 }
 
-async fn attempt(
-    lease: &mut Lease,
-    request: Request<RequestBody>,
-    progress: &Progress,
-    timeout: Duration,
-) -> Result<Result<Response<Incoming>, SendError>, Denial> {
-    let answer = match lease.sender() {
-        Sender::Http1(sender) => within(sender.try_send_request(request), progress, timeout).await,
-        Sender::Http2(sender, _) => within(sender.try_send_request(request), progress, timeout).await,
-    };
-    answer.ok_or(Denial::new(Reason::UpstreamTimeout))
+fn upload(outgoing: Outgoing<'_>) -> (Upload, bool) {
+    let (method, path, mut headers) = outgoing.head.into_parts();
+    // `TE` would have to be named in `Connection`, and HTTP/1.1 needs no leave to send trailers.
+    headers.remove(TE);
+    (Upload::new(&method, &path, &headers, outgoing.body), method == Method::HEAD)
+}
+
+/// Sends over HTTP/2, and once more when not a byte of the request was sent.
+async fn multiplexed(pool: &Pool, outgoing: Outgoing<'_>) -> Result<Response<ResponseBody>, Denial> {
+    let Outgoing { head, mut body, .. } = outgoing;
+    let limit = pool.upstream().response_timeout;
+    let progress = body.watched();
+    let mut request = multiplexed_request(pool.upstream(), head, body)?;
+    for first in [true, false] {
+        let place = pool.multiplex().await.map_err(|error| unconnected(&error))?;
+        let Multiplexing { mut sender, stream } = place;
+        let sent = within(sender.try_send_request(request), &progress, limit).await;
+        let mut error = match sent.ok_or(Denial::new(Reason::UpstreamTimeout))? {
+            Ok(response) => return Ok(response.map(|body| ResponseBody::http2(body, stream))),
+            Err(error) => error,
+        };
+        request = match error.take_message() {
+            Some(unsent) if first => unsent,
+            Some(_) | None => return Err(broken(&error, &progress)),
+        };
+    }
+    Err(Denial::new(Reason::UpstreamFailed))
 }
 
 /// Waits for a response head, `limit` from the last byte of the request on.
@@ -208,11 +208,6 @@ fn answered(pool: &Pool, started: Instant, record: &mut Record) {
     record.upstream_answered(duration);
 }
 
-/// The request, if not a byte of it was sent.
-fn retryable(mut error: SendError, progress: &Progress) -> Result<Request<RequestBody>, Denial> {
-    error.take_message().ok_or_else(|| unanswered(error.error(), progress))
-}
-
 fn unconnected(error: &ConnectError) -> Denial {
     let reason = match error {
         ConnectError::Unreachable(_) => Reason::UpstreamUnreachable,
@@ -224,51 +219,55 @@ fn unconnected(error: &ConnectError) -> Denial {
 }
 
 /// Whose fault it is that there is no response: the request body's, or the service's.
-fn unanswered(error: &hyper::Error, progress: &Progress) -> Denial {
-    use super::request_body::BodyFault::{Aborted, Malformed, TooLarge};
-    match progress.fault() {
-        Some(TooLarge) => Denial::new(Reason::BodyTooLarge),
-        Some(fault @ (Malformed | Aborted)) => Denial::new(Reason::HeadMalformed).because(fault),
-        None => failed(error),
+fn unanswered(error: &ExchangeError) -> Denial {
+    match error {
+        ExchangeError::Body(fault) => faulty(*fault),
+        ExchangeError::Slow => Denial::new(Reason::UpstreamTimeout),
+        ExchangeError::Misfit(_) | ExchangeError::Broken(_) | ExchangeError::Response(_) => {
+            Denial::new(Reason::UpstreamFailed).because(error)
+        }
     }
 }
 
-fn failed(error: &hyper::Error) -> Denial {
+fn faulty(fault: BodyFault) -> Denial {
+    match fault {
+        BodyFault::TooLarge => Denial::new(Reason::BodyTooLarge),
+        BodyFault::Malformed | BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault),
+    }
+}
+
+/// The same over HTTP/2.
+fn broken(error: &TrySendError<Request<RequestBody>>, progress: &Progress) -> Denial {
+    let error = error.error();
     let cause = std::error::Error::source(error)
         .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    Denial::new(Reason::UpstreamFailed).because(cause)
+    progress.fault().map_or_else(|| Denial::new(Reason::UpstreamFailed).because(cause), faulty)
 }
 
 /// The service's response without what concerns only the connection to it.
-fn received(response: Response<Incoming>, lease: Option<Lease>) -> Response<ResponseBody> {
+fn received(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
-    // Chunks have the last word about the length (RFC 9112 §6.3); the other one would mislead the client.
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        head.headers.remove(CONTENT_LENGTH);
-    }
     hop_by_hop::remove(&mut head.headers, |_| false);
     head.version = Version::HTTP_11;
     head.extensions.clear();
-    Response::from_parts(head, ResponseBody::service(body, lease))
+    Response::from_parts(head, body)
 }
 
-/// The request in the form that the service's protocol wants.
-fn request(upstream: &Upstream, head: CleanHead, body: RequestBody) -> Result<Request<RequestBody>, Denial> {
+/// The request as HTTP/2 wants it.
+fn multiplexed_request(
+    upstream: &Upstream,
+    head: CleanHead,
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Denial> {
     let (method, path, mut headers) = head.into_parts();
-    if !upstream.http2 {
-        // `TE` would have to be named in `Connection`, and HTTP/1.1 needs no leave to send trailers.
-        headers.remove(TE);
-        return Ok(assemble(method, Uri::from(path), headers, body, Version::HTTP_11));
-    }
     let uri = absolute(upstream, path, &mut headers)
         .ok_or_else(|| Denial::new(Reason::HeadMalformed).because("the host is no authority"))?;
-    Ok(assemble(method, uri, headers, body, Version::HTTP_2))
-}
-
-fn upgrade_request(head: CleanHead, body: RequestBody) -> Request<RequestBody> {
-    let (method, path, mut headers) = head.into_parts();
-    headers.remove(TE);
-    assemble(method, Uri::from(path), headers, body, Version::HTTP_11)
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    *request.version_mut() = Version::HTTP_2;
+    Ok(request)
 }
 
 /// HTTP/2 carries the host in `:authority` (RFC 9113 §8.3.1).
@@ -276,19 +275,4 @@ fn absolute(upstream: &Upstream, path: PathAndQuery, headers: &mut HeaderMap) ->
     let host = headers.remove(HOST)?;
     let authority = Authority::try_from(host.as_bytes()).ok()?;
     Uri::builder().scheme(upstream.scheme()).authority(authority).path_and_query(path).build().ok()
-}
-
-fn assemble(
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: RequestBody,
-    version: Version,
-) -> Request<RequestBody> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    *request.version_mut() = version;
-    request
 }

@@ -1,13 +1,14 @@
 //! One worker's connections to one service.
 //!
-//! Our own rather than hyper-util's: no lock, no task and no timer a request, and 13-15 % cheaper where it was
-//! measured (docs/adr/0007). The most recently used connection is taken first, so that the others can age out.
+//! No lock, no task and no timer a request. The most recently used connection is taken first, so that the others can
+//! age out.
 
 use super::connect::{ConnectionLimit, Upstream};
-use super::request_body::{Progress, RequestBody};
+use super::exchange::Connection;
+use super::request_body::RequestBody;
 use crate::stream::Stream;
 use crate::telemetry::tally::UpstreamTally;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,11 +19,14 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 /// Requests on one HTTP/2 connection; more open another.
 const MOST_STREAMS: usize = 100;
+
+/// A connection used so lately need not be asked about: what the runtime knows of it is hardly older.
+const FRESH: Duration = Duration::from_millis(10);
 
 /// How much a service may send ahead on one stream, and on all of a connection, in bytes: wide enough that clients who
 /// do not read cannot use up the share of those who do.
@@ -56,28 +60,6 @@ pub enum ConnectError {
     Overloaded,
 }
 
-/// A connection in use by one request.
-#[derive(Debug)]
-pub struct Lease {
-    pool: Weak<Pool>,
-    sender: Sender,
-    /// How far the request's body has come: a connection that is still sending one cannot serve another request.
-    progress: Option<Rc<Progress>>,
-    running: Running,
-}
-
-/// What keeps a connection of one request at a time alive: without it the connection ends, and its place with it.
-#[derive(Debug)]
-struct Running(Option<AbortHandle>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
-}
-
 /// A connection of many requests at once.
 #[derive(Debug)]
 struct Multiplexed {
@@ -97,42 +79,19 @@ impl Drop for StreamCount {
     }
 }
 
-/// The sending end of a connection.
+/// A place on a connection of many requests.
 #[derive(Debug)]
-pub enum Sender {
-    /// One request at a time.
-    Http1(http1::SendRequest<RequestBody>),
-    /// Many at once; the connection stays in the pool.
-    Http2(http2::SendRequest<RequestBody>, StreamCount),
-}
-
-impl Lease {
-    /// What requests are sent with.
-    pub const fn sender(&mut self) -> &mut Sender {
-        &mut self.sender
-    }
-
-    /// Notes the request that is sent on it.
-    pub fn carries(&mut self, progress: Rc<Progress>) {
-        self.progress = Some(progress);
-    }
-
-    /// Puts the connection back; only after its response was read to the end. An answer that came before the end of
-    /// its request leaves a connection that nobody can use.
-    pub fn give_back(self) {
-        let (Some(pool), Sender::Http1(sender)) = (self.pool.upgrade(), self.sender) else { return };
-        let sent = self.progress.is_none_or(|progress| progress.ended().is_some());
-        if sent && !sender.is_closed() {
-            pool.take_back(Idle { sender, since: Instant::now(), running: self.running });
-        }
-    }
+pub struct Multiplexing {
+    /// What the request is sent with.
+    pub sender: http2::SendRequest<RequestBody>,
+    /// To be kept until the response has ended.
+    pub stream: StreamCount,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    connection: Connection,
     since: Instant,
-    running: Running,
 }
 
 /// One worker's connections to one service.
@@ -144,7 +103,7 @@ pub struct Pool {
     multiplexed: RefCell<Vec<Multiplexed>>,
     connecting: tokio::sync::Mutex<()>,
     /// Requests of this worker that wait for a connection to come back.
-    waiting: RefCell<VecDeque<oneshot::Sender<Idle>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
 }
 
 /// What a request that needed a connection has got.
@@ -152,7 +111,7 @@ enum Place {
     /// Leave to open one.
     Open(Option<OwnedSemaphorePermit>),
     /// One that came back.
-    Returned(Idle),
+    Returned(Connection),
 }
 
 impl Pool {
@@ -185,61 +144,44 @@ impl Pool {
         &self.tally
     }
 
-    /// A connection: one that waits, or a new one.
+    /// A connection that another request has used before, if one waits.
+    pub fn take_idle(&self) -> Option<Connection> {
+        loop {
+            let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
+            let unused = since.elapsed();
+            // The longer it was unused, the likelier the service has closed it.
+            if unused < self.upstream.idle_timeout && connection.is_sound(unused > FRESH) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// A connection that nobody uses.
     ///
     /// # Errors
     /// The service cannot be reached, or all connections stay in use.
-    pub async fn lease(self: &Rc<Self>) -> Result<Lease, ConnectError> {
-        if self.upstream.http2 {
-            return self.lease_multiplexed().await;
-        }
-        match self.take_idle() {
-            Some(lease) => Ok(lease),
-            None => self.lease_new().await,
+    pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        match self.place().await? {
+            Place::Open(place) => Ok(Connection::new(self.open().await?, place)),
+            Place::Returned(connection) => Ok(connection),
         }
     }
 
-    /// A connection that nobody has used before.
+    /// A connection that nobody has used before, for a tunnel.
     ///
     /// # Errors
-    /// As [`Pool::lease`].
-    pub async fn lease_new(self: &Rc<Self>) -> Result<Lease, ConnectError> {
-        if self.upstream.http2 {
-            return self.lease_multiplexed().await;
-        }
-        let permit = match self.place().await? {
-            Place::Open(permit) => permit,
-            Place::Returned(idle) => return Ok(self.leased(idle)),
-        };
-        let stream = self.connect().await?;
-        let (sender, connection) =
-            http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(ConnectError::Broken)?;
-        let task = spawn_local(async move {
-            // The place is taken as long as the connection is open, whoever uses it.
-            let _place = permit;
-            // What went wrong here is told to the request that waits for its response.
-            connection.await.ok();
-        });
-        let running = Running(Some(task.abort_handle()));
-        Ok(Lease { pool: Rc::downgrade(self), sender: Sender::Http1(sender), progress: None, running })
-    }
-
-    /// A raw connection for a tunnel, counted against the limit as long as the permit lives.
-    ///
-    /// # Errors
-    /// As [`Pool::lease`].
-    pub async fn open_raw(self: &Rc<Self>) -> Result<(Stream, Option<OwnedSemaphorePermit>), ConnectError> {
-        let permit = loop {
+    /// As [`Pool::connect`].
+    pub async fn connect_anew(&self) -> Result<Connection, ConnectError> {
+        loop {
             match self.place().await? {
-                Place::Open(permit) => break permit,
+                Place::Open(place) => return Ok(Connection::new(self.open().await?, place)),
                 // The connection itself cannot serve, but its place can, as soon as it is closed.
-                Place::Returned(idle) => drop(idle),
+                Place::Returned(connection) => drop(connection),
             }
-        };
-        Ok((self.connect().await?, permit))
+        }
     }
 
-    async fn connect(&self) -> Result<Stream, ConnectError> {
+    async fn open(&self) -> Result<Stream, ConnectError> {
         self.upstream.connect().await.map_err(|error| {
             if error.kind() == io::ErrorKind::TimedOut {
                 ConnectError::Slow(error)
@@ -249,33 +191,18 @@ impl Pool {
         })
     }
 
-    fn take_idle(self: &Rc<Self>) -> Option<Lease> {
-        let mut idle = self.idle.borrow_mut();
-        while let Some(connection) = idle.pop() {
-            let fresh = connection.since.elapsed() < self.upstream.idle_timeout;
-            if fresh && connection.sender.is_ready() {
-                return Some(self.leased(connection));
-            }
-        }
-        None
-    }
-
-    fn leased(self: &Rc<Self>, idle: Idle) -> Lease {
-        let sender = Sender::Http1(idle.sender);
-        Lease { pool: Rc::downgrade(self), sender, progress: None, running: idle.running }
-    }
-
-    /// Passes a connection on to whoever waits for one, here or in another worker; else keeps it.
-    fn take_back(&self, mut idle: Idle) {
+    /// Takes a connection back whose response was read to its end: passes it on to whoever waits for one, here or in
+    /// another worker, else keeps it.
+    pub fn give_back(&self, mut connection: Connection) {
         while let Some(waiting) = self.waiting.borrow_mut().pop_front() {
-            match waiting.send(idle) {
+            match waiting.send(connection) {
                 Ok(()) => return,
-                Err(unwanted) => idle = unwanted,
+                Err(unwanted) => connection = unwanted,
             }
         }
         // Another worker can have only the place, so the connection is closed for it.
         if !self.upstream.limit.as_ref().is_some_and(ConnectionLimit::is_wanted) {
-            self.idle.borrow_mut().push(idle);
+            self.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
         }
     }
 
@@ -289,22 +216,26 @@ impl Pool {
         let _waiting = limit.wait();
         tokio::select! {
             biased;
-            Ok(idle) = returned => Ok(Place::Returned(idle)),
+            Ok(connection) = returned => Ok(Place::Returned(connection)),
             Ok(permit) = Arc::clone(&limit.permits).acquire_owned() => Ok(Place::Open(Some(permit))),
             () = tokio::time::sleep(limit.queue_timeout) => Err(ConnectError::Overloaded),
         }
     }
 
-    async fn lease_multiplexed(self: &Rc<Self>) -> Result<Lease, ConnectError> {
-        if let Some(lease) = self.lease_stream() {
-            return Ok(lease);
+    /// A place on a multiplexed connection, which is opened if need be.
+    ///
+    /// # Errors
+    /// As [`Pool::connect`].
+    pub async fn multiplex(&self) -> Result<Multiplexing, ConnectError> {
+        if let Some(place) = self.take_stream() {
+            return Ok(place);
         }
         // One connects; the others wait for it.
         let _turn = self.connecting.lock().await;
-        if let Some(lease) = self.lease_stream() {
-            return Ok(lease);
+        if let Some(place) = self.take_stream() {
+            return Ok(place);
         }
-        let stream = TokioIo::new(self.connect().await?);
+        let stream = TokioIo::new(self.open().await?);
         let (sender, mut connection) = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .keep_alive_interval(Duration::from_secs(30))
@@ -322,26 +253,23 @@ impl Pool {
             ended
         })));
         self.multiplexed.borrow_mut().push(Multiplexed { sender, streams: Rc::default(), room });
-        self.lease_stream().ok_or(ConnectError::Overloaded)
+        self.take_stream().ok_or(ConnectError::Overloaded)
     }
 
     /// A place on a multiplexed connection that has room.
-    fn lease_stream(&self) -> Option<Lease> {
+    fn take_stream(&self) -> Option<Multiplexing> {
         let mut connections = self.multiplexed.borrow_mut();
         connections.retain(|connection| !connection.sender.is_closed());
         let free = connections.iter().find(|connection| connection.streams.get() < connection.room.get())?;
         free.streams.set(free.streams.get().saturating_add(1));
-        let count = StreamCount(Rc::clone(&free.streams));
-        let sender = Sender::Http2(free.sender.clone(), count);
-        Some(Lease { pool: Weak::new(), sender, progress: None, running: Running(None) })
+        let stream = StreamCount(Rc::clone(&free.streams));
+        Some(Multiplexing { sender: free.sender.clone(), stream })
     }
 
     /// Closes connections that were not used for too long, or that the service has closed.
     pub fn purge(&self) {
-        let mut idle = self.idle.borrow_mut();
-        idle.retain(|connection| {
-            !connection.sender.is_closed() && connection.since.elapsed() < self.upstream.idle_timeout
-        });
+        let most = self.upstream.idle_timeout;
+        self.idle.borrow_mut().retain_mut(|idle| idle.since.elapsed() < most && idle.connection.is_sound(false));
     }
 }
 

@@ -1,10 +1,11 @@
-//! The request body on its way to the service: streamed frame by frame, never buffered.
+//! The request body on its way to the service: streamed piece by piece, never buffered.
 
 use crate::headers::Hygiene;
+use crate::wire::inbound::{BodyError, Inbound};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +24,48 @@ pub enum BodyFault {
     /// The client went away.
     #[error("the client went away in mid body")]
     Aborted,
+}
+
+/// Where a client's body comes from.
+#[derive(Debug)]
+pub enum ClientBody {
+    /// There is none.
+    Empty,
+    /// An HTTP/1.1 connection.
+    Http1(Rc<RefCell<Inbound>>),
+    /// A stream of an HTTP/2 connection.
+    Http2(Incoming),
+}
+
+impl ClientBody {
+    /// Whether nothing of it is left.
+    #[must_use]
+    pub fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Http1(inbound) => inbound.borrow().body.has_ended(),
+            Self::Http2(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Http1(inbound) => inbound.borrow().body.size_hint(),
+            Self::Http2(incoming) => incoming.size_hint(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Http1(inbound) => inbound.borrow_mut().poll_frame(cx).map_err(|error| match error {
+                BodyError::Malformed(_) => BodyFault::Malformed,
+                BodyError::Failed(_) | BodyError::Incomplete => BodyFault::Aborted,
+            }),
+            Self::Http2(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|_| BodyFault::Aborted),
+        }
+    }
 }
 
 /// How far the request body has come, as the one who waits for the response sees it.
@@ -49,38 +92,49 @@ impl Progress {
 /// A request body on its way to the service.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Incoming,
+    source: ClientBody,
     /// Bytes that may still come.
     allowance: u64,
     hygiene: Arc<Hygiene>,
-    progress: Rc<Progress>,
+    /// Told to whoever watches.
+    progress: Option<Rc<Progress>>,
 }
 
 impl RequestBody {
     /// A body of at most `limit` bytes; 0 = unlimited.
     #[must_use]
-    pub fn new(inner: Incoming, limit: u64, hygiene: Arc<Hygiene>) -> Self {
-        let progress = Rc::new(Progress::default());
-        if inner.is_end_stream() {
-            progress.ended.set(Some(Instant::now()));
-        }
-        Self { inner, allowance: if limit == 0 { u64::MAX } else { limit }, hygiene, progress }
+    pub fn new(source: ClientBody, limit: u64, hygiene: Arc<Hygiene>) -> Self {
+        let allowance = if limit == 0 { u64::MAX } else { limit };
+        Self { source, allowance, hygiene, progress: None }
     }
 
     /// Whether the head already says that the body is too large.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        self.inner.size_hint().lower() > self.allowance
+        self.source.size_hint().lower() > self.allowance
     }
 
     /// A handle that tells how far the body has come.
     #[must_use]
-    pub fn progress(&self) -> Rc<Progress> {
-        Rc::clone(&self.progress)
+    pub fn watched(&mut self) -> Rc<Progress> {
+        let progress = Rc::new(Progress::default());
+        if self.source.is_end_stream() {
+            progress.ended.set(Some(Instant::now()));
+        }
+        self.progress = Some(Rc::clone(&progress));
+        progress
+    }
+
+    fn ended(&self) {
+        if let Some(progress) = &self.progress {
+            progress.ended.set(Some(Instant::now()));
+        }
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.progress.fault.set(Some(fault));
+        if let Some(progress) = &self.progress {
+            progress.fault.set(Some(fault));
+        }
         Poll::Ready(Some(Err(fault)))
     }
 }
@@ -93,13 +147,13 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let frame = match Pin::new(&mut self.inner).poll_frame(cx) {
+        let frame = match self.source.poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
-                self.progress.ended.set(Some(Instant::now()));
+                self.ended();
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(error))) => return self.fail(classify(&error)),
+            Poll::Ready(Some(Err(fault))) => return self.fail(fault),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
         let frame = match frame.into_data() {
@@ -118,34 +172,19 @@ impl Body for RequestBody {
                 Err(other) => other,
             },
         };
-        if self.inner.is_end_stream() {
-            self.progress.ended.set(Some(Instant::now()));
+        if self.source.is_end_stream() {
+            self.ended();
         }
         Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.source.size_hint()
     }
-}
-
-/// Our own connection reports broken framing as `InvalidData`; everything else is a client that went away.
-fn classify(error: &hyper::Error) -> BodyFault {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData)
-        {
-            return BodyFault::Malformed;
-        }
-        source = cause.source();
-    }
-    BodyFault::Aborted
 }
 
 /// How many bytes a piece of a body has.

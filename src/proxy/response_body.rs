@@ -1,14 +1,16 @@
 //! The response body on its way to the client: streamed frame by frame, never buffered.
 
-use super::pool::Lease;
+use super::exchange::Download;
+use super::pool::{Pool, StreamCount};
 use super::request_body::length;
 use crate::telemetry::record::Record;
+use crate::wire::inbound::BodyError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 /// Counts a request as long as it lives.
@@ -42,7 +44,21 @@ pub struct ResponseBody {
 enum Source {
     Empty,
     Own(Bytes),
-    Service { body: Incoming, lease: Option<Lease> },
+    /// A service's, over HTTP/1.1; its connection goes back to the pool when the body was read to its end.
+    Http1 { download: Box<Download>, pool: Weak<Pool> },
+    /// A service's, over HTTP/2.
+    Http2 { body: Incoming, _stream: StreamCount },
+}
+
+/// Why a response body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] BodyError),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
 }
 
 impl ResponseBody {
@@ -58,20 +74,35 @@ impl ResponseBody {
         Self { source: Source::Own(bytes), record: None, in_flight: None }
     }
 
-    /// The service's; its connection goes back to the pool when it was read to its end.
+    /// A service's, over HTTP/1.1.
     #[must_use]
-    pub fn service(body: Incoming, lease: Option<Lease>) -> Self {
-        if body.is_end_stream() {
-            give_back(lease);
+    pub fn http1(download: Download, pool: Weak<Pool>) -> Self {
+        if download.body().has_ended() {
+            give_back(download, &pool);
             return Self::empty();
         }
-        Self { source: Source::Service { body, lease }, record: None, in_flight: None }
+        Self { source: Source::Http1 { download: Box::new(download), pool }, record: None, in_flight: None }
+    }
+
+    /// A service's, over HTTP/2.
+    #[must_use]
+    pub fn http2(body: Incoming, stream: StreamCount) -> Self {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self { source: Source::Http2 { body, _stream: stream }, record: None, in_flight: None }
+    }
+
+    /// Whether it is a service's, and not all of it has come.
+    #[must_use]
+    pub const fn is_on_its_way(&self) -> bool {
+        matches!(self.source, Source::Http1 { .. } | Source::Http2 { .. })
     }
 
     /// Counts the request as long as the service's response is on its way. An answer of our own does not count: a
     /// client that will not take it must not hold its connection open with it.
     pub fn hold(&mut self, in_flight: InFlight) {
-        if matches!(self.source, Source::Service { .. }) {
+        if self.is_on_its_way() {
             self.in_flight = Some(in_flight);
         }
     }
@@ -82,37 +113,22 @@ impl ResponseBody {
     }
 }
 
-fn give_back(lease: Option<Lease>) {
-    if let Some(lease) = lease {
-        lease.give_back();
+fn give_back(download: Download, pool: &Weak<Pool>) {
+    if let (Some(pool), Some(connection)) = (pool.upgrade(), download.into_reusable()) {
+        pool.give_back(connection);
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
-        let polled = match &mut this.source {
-            Source::Empty => Poll::Ready(None),
-            Source::Own(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.source = Source::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Source::Service { body, lease } => {
-                let polled = Pin::new(&mut *body).poll_frame(cx);
-                let ended = matches!(polled, Poll::Ready(None | Some(Ok(_)))) && body.is_end_stream();
-                if ended {
-                    give_back(lease.take());
-                }
-                polled
-            }
-        };
+        let polled = this.source.poll_frame(cx);
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
@@ -134,7 +150,8 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => true,
             Source::Own(bytes) => bytes.is_empty(),
-            Source::Service { body, .. } => body.is_end_stream(),
+            Source::Http1 { .. } => false,
+            Source::Http2 { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -142,7 +159,32 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(length(bytes)),
-            Source::Service { body, .. } => body.size_hint(),
+            Source::Http1 { download, .. } => download.body().size_hint(),
+            Source::Http2 { body, .. } => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Own(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Http1 { download, .. } => {
+                let polled = download.poll_frame(cx);
+                if download.body().has_ended()
+                    && let Self::Http1 { download, pool } = std::mem::replace(self, Self::Empty)
+                {
+                    // The connection is free for others before the client has the last piece.
+                    give_back(*download, &pool);
+                }
+                polled.map_err(ResponseError::Http1)
+            }
+            Self::Http2 { body, .. } => Pin::new(body).poll_frame(cx).map_err(ResponseError::Http2),
         }
     }
 }

@@ -1,0 +1,207 @@
+//! One request from its head to the last byte of its response.
+
+use super::Next;
+use crate::gateway::Opening;
+use crate::listener::context::Context;
+use crate::proxy::request_body::ClientBody;
+use crate::proxy::response_body::ResponseBody;
+use crate::wire::body::{Decoder, Framing};
+use crate::wire::buffers;
+use crate::wire::encode::{self, Connection, Sending};
+use crate::wire::inbound::Inbound;
+use crate::wire::outbound::Outbound;
+use crate::wire::request::{After, Limits, RequestHead};
+use http::header::CONNECTION;
+use http::response::Parts;
+use http::{Method, Response, StatusCode, Version};
+use http_body::Body as _;
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+/// What the head of a request means for its answer.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    head_only: bool,
+    version: Version,
+    after: After,
+}
+
+/// Hands a request over and answers it.
+pub(super) async fn answer(
+    shared: &Rc<RefCell<Inbound>>,
+    head: RequestHead,
+    context: &Context,
+    limits: Limits,
+) -> Next {
+    let RequestHead { request, framing, after, expects } = head;
+    let asked = Asked { head_only: *request.method() == Method::HEAD, version: request.version(), after };
+    let body = if framing == Framing::Empty {
+        ClientBody::Empty
+    } else {
+        let mut inbound = shared.borrow_mut();
+        inbound.body = Decoder::request(framing, limits);
+        if expects {
+            inbound.expect();
+        }
+        ClientBody::Http1(Rc::clone(shared))
+    };
+    let response = {
+        let mut handled = pin!(context.gateway.handle(&context.via, request.map(|()| body)));
+        poll_fn(|cx| match handled.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            Poll::Pending => poll_gone(shared, cx).map(|()| None),
+        })
+        .await
+    };
+    let Some(response) = response else { return Next::Gone };
+    let opening = context.via.opening.take();
+    respond(shared, response, asked, context, opening).await
+}
+
+/// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full.
+fn poll_gone(shared: &RefCell<Inbound>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    let mut inbound = shared.borrow_mut();
+    while inbound.body.has_ended() && inbound.unread.len() < buffers::USUAL {
+        match ready!(inbound.poll_fill(cx)) {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Poll::Ready(()),
+        }
+    }
+    Poll::Pending
+}
+
+async fn respond(
+    shared: &RefCell<Inbound>,
+    response: Response<ResponseBody>,
+    asked: Asked,
+    context: &Context,
+    opening: Option<Box<Opening>>,
+) -> Next {
+    let (mut parts, body) = response.into_parts();
+    let sending = sending(&parts, &body, asked);
+    // Only what we say ourselves has this field here; a service's was taken off.
+    let told = parts.headers.remove(CONNECTION).is_some() && opening.is_none();
+    let closes = told
+        || asked.after == After::Close
+        || sending == Sending::Close
+        || context.drain.has_begun()
+        || (!body.is_on_its_way() && !skip_body(shared));
+    let connection = match asked.after {
+        _ if opening.is_some() => Connection::Upgrade,
+        _ if closes => Connection::Close,
+        After::StayAsAsked => Connection::KeepAlive,
+        After::Stay | After::Close => Connection::Silent,
+    };
+    let now = context.gateway.recorder().clock.now();
+    let mut out = Outbound::default();
+    out.begin(sending, |bytes| {
+        encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));
+    });
+    drop(parts);
+    let whole = write(shared, out, body, matches!(sending, Sending::Nothing | Sending::Described)).await;
+    match opening {
+        _ if !whole => Next::Gone,
+        Some(opening) => Next::Tunnel(opening),
+        // The client may be at it still, after an early answer.
+        None if !skip_body(shared) => Next::Linger,
+        None if closes => Next::Close,
+        None => Next::Request,
+    }
+}
+
+/// How the client is told where the body ends.
+fn sending(parts: &Parts, body: &ResponseBody, asked: Asked) -> Sending {
+    let bodiless = parts.status.is_informational() || parts.status == StatusCode::NO_CONTENT;
+    if bodiless {
+        return Sending::Nothing;
+    }
+    if asked.head_only || parts.status == StatusCode::NOT_MODIFIED {
+        return Sending::Described;
+    }
+    match body.size_hint().exact() {
+        Some(length) => Sending::Length(length),
+        None if asked.version == Version::HTTP_11 => Sending::Chunked,
+        None => Sending::Close,
+    }
+}
+
+/// Skips what has come of a request body that nobody reads; whether that was all of it.
+fn skip_body(shared: &RefCell<Inbound>) -> bool {
+    let mut inbound = shared.borrow_mut();
+    let Inbound { body, unread, .. } = &mut *inbound;
+    while !body.has_ended() {
+        match body.next(unread) {
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return body.has_ended(),
+        }
+    }
+    true
+}
+
+/// Writes a response as its body comes; whether the client has got all of it.
+async fn write(shared: &RefCell<Inbound>, mut out: Outbound, body: ResponseBody, bodiless: bool) -> bool {
+    let mut body = Some(body);
+    poll_fn(|cx| {
+        loop {
+            let mut waits = false;
+            while let Some(source) = body.as_mut().filter(|_| out.has_room()) {
+                let polled = if bodiless { Poll::Ready(None) } else { Pin::new(source).poll_frame(cx) };
+                let pushed = match polled {
+                    Poll::Ready(Some(Ok(frame))) => out.push(frame),
+                    // The client must not take a part for the whole: the connection breaks off.
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                    Poll::Ready(None) => {
+                        body = None;
+                        out.end()
+                    }
+                    Poll::Pending => {
+                        waits = true;
+                        break;
+                    }
+                };
+                if pushed.is_err() {
+                    return Poll::Ready(false);
+                }
+            }
+            if ready!(out.poll_flush(cx, &mut shared.borrow_mut().stream)).is_err() {
+                return Poll::Ready(false);
+            }
+            if body.is_none() && out.is_empty() {
+                return Poll::Ready(true);
+            }
+            if waits {
+                return poll_gone(shared, cx).map(|()| false);
+            }
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, sending};
+    use crate::proxy::response_body::ResponseBody;
+    use crate::wire::encode::Sending;
+    use crate::wire::request::After;
+    use bytes::Bytes;
+    use http::{Response, Version};
+
+    #[test]
+    fn the_end_of_a_body_is_told_as_the_client_understands_it() {
+        let told = |status: u16, body: &'static str, head_only, version| {
+            let body = ResponseBody::own(Bytes::from_static(body.as_bytes()));
+            let (parts, body) = Response::builder().status(status).body(body).unwrap().into_parts();
+            sending(&parts, &body, Asked { head_only, version, after: After::Stay })
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        assert_eq!(told(200, "abc", false, new), Sending::Length(3));
+        assert_eq!(told(200, "", false, old), Sending::Length(0));
+        assert_eq!(told(200, "abc", true, new), Sending::Described);
+        assert_eq!(told(304, "", false, new), Sending::Described);
+        assert_eq!(told(204, "abc", false, new), Sending::Nothing);
+        assert_eq!(told(101, "", false, new), Sending::Nothing);
+    }
+}
