@@ -9,7 +9,7 @@ pub mod buffers;
 mod chunked;
 pub mod date;
 pub mod encode;
-mod head;
+pub mod head;
 pub mod inbound;
 pub mod outbound;
 pub mod request;

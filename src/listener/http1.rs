@@ -10,8 +10,9 @@ use crate::denial::{Denial, Reason};
 use crate::gateway::Opening;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
+use crate::wire::head::Limits;
 use crate::wire::inbound::Inbound;
-use crate::wire::request::{HeadReader, Limits, RequestHead};
+use crate::wire::request::{HeadReader, RequestHead};
 use answer::answer;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -85,12 +86,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
 }
 
 /// Waits for the client to say something.
-async fn park(
-    shared: &RefCell<Inbound>,
-    context: &Context,
-    watch: &mut Watch,
-    idle: Duration,
-) -> Next {
+async fn park(shared: &RefCell<Inbound>, context: &Context, watch: &mut Watch, idle: Duration) -> Next {
     watch.begin(idle);
     let mut draining = pin!(context.drain.begun());
     poll_fn(|cx| {

@@ -269,7 +269,9 @@ impl Pool {
     /// Closes connections that were not used for too long, or that the service has closed.
     pub fn purge(&self) {
         let most = self.upstream.idle_timeout;
-        self.idle.borrow_mut().retain_mut(|idle| idle.since.elapsed() < most && idle.connection.is_sound(false));
+        self.idle
+            .borrow_mut()
+            .retain_mut(|idle| idle.since.elapsed() < most && idle.connection.is_sound(false));
     }
 }
 

@@ -45,9 +45,15 @@ enum Source {
     Empty,
     Own(Bytes),
     /// A service's, over HTTP/1.1; its connection goes back to the pool when the body was read to its end.
-    Http1 { download: Box<Download>, pool: Weak<Pool> },
+    Http1 {
+        download: Box<Download>,
+        pool: Weak<Pool>,
+    },
     /// A service's, over HTTP/2.
-    Http2 { body: Incoming, _stream: StreamCount },
+    Http2 {
+        body: Incoming,
+        _stream: StreamCount,
+    },
 }
 
 /// Why a response body broke off.

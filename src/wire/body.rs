@@ -1,7 +1,7 @@
 //! Where a body ends (RFC 9112 §6.3), and the pieces of it that have come.
 
 use super::chunked::{Chunked, take};
-use super::request::Limits;
+use super::head::Limits;
 use crate::denial::Reason;
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};

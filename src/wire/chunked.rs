@@ -4,8 +4,7 @@
 //! (CVE-2025-22871), blanks around the size, a size that overflows (CVE-2021-32714), and framing fields in trailers each
 //! made two readers disagree about the end of a body. Here a line is `1*16HEXDIG [";" …] CRLF`, and nothing else.
 
-use super::head;
-use super::request::Limits;
+use super::head::{self, Limits};
 use crate::denial::Reason;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
@@ -92,7 +91,9 @@ impl Chunked {
                     let Some(trailers) = self.trailers(bytes, seen)? else { return Ok(None) };
                     self.expect = Expect::Nothing;
                     let frame = Frame::trailers(trailers);
-                    return Ok(Some(frame).filter(|frame| frame.trailers_ref().is_some_and(|map| !map.is_empty())));
+                    return Ok(
+                        Some(frame).filter(|frame| frame.trailers_ref().is_some_and(|map| !map.is_empty()))
+                    );
                 }
                 Expect::Size { .. }
                 | Expect::Padding { .. }
@@ -141,7 +142,8 @@ impl Chunked {
 
     /// Counts a byte that nobody reads; none when there were too many.
     fn extend(&mut self) -> Option<()> {
-        self.extension_bytes = self.extension_bytes.checked_add(1).filter(|bytes| *bytes <= EXTENSION_BYTES)?;
+        self.extension_bytes =
+            self.extension_bytes.checked_add(1).filter(|bytes| *bytes <= EXTENSION_BYTES)?;
         Some(())
     }
 

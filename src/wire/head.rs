@@ -1,11 +1,23 @@
-//! What request heads, response heads and trailer sections have in common: where they end, and their fields.
+//! What request heads, response heads and trailer sections have in common: where they end, their fields and limits.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
 
+/// The largest body that a peer with signed lengths can count.
+const LENGTH_DIGITS: usize = 19;
+
 /// Fields that are added to a message on its way; room for them saves the map from growing.
 const ADDED_FIELDS: usize = 12;
+
+/// The limits of a request head and of a trailer section.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many bytes a head may have, from the request line to the empty line, both included.
+    pub header_bytes: usize,
+    /// How many fields it may have; at most 1000 count.
+    pub headers: usize,
+}
 
 /// Where the head ends that begins the bytes: behind its first empty line, however its lines end. `seen` is how many
 /// bytes were looked at before.
@@ -32,6 +44,18 @@ pub(super) fn fields(head: &Bytes, fields: &[Header<'_>]) -> Option<HeaderMap> {
         map.try_append(name, value).ok()?;
     }
     Some(map)
+}
+
+/// Whether a `Connection` field holds that option, letter case ignored (RFC 9110 §7.6.1).
+pub(super) fn has_option(value: &[u8], option: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+/// A length of decimal digits only (RFC 9110 §8.6), small enough for every peer to count.
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
+    let digits = value.len() <= LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
+    text.parse().ok().filter(|length| i64::try_from(*length).is_ok())
 }
 
 #[cfg(test)]

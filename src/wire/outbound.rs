@@ -221,7 +221,10 @@ mod tests {
             assert_eq!(sent(Sending::Close, vec![piece(), piece()]).await, plain);
             let chunk = [format!("{size:x}\r\n").as_bytes(), &data, b"\r\n"].concat();
             let whole = [b"HEAD\r\n\r\n".as_slice(), &chunk, &chunk, b"0\r\n\r\n"].concat();
-            assert_eq!(sent(Sending::Chunked, vec![piece(), Frame::data(Bytes::new()), piece()]).await, whole);
+            assert_eq!(
+                sent(Sending::Chunked, vec![piece(), Frame::data(Bytes::new()), piece()]).await,
+                whole
+            );
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", "1".parse().unwrap());

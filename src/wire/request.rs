@@ -7,20 +7,11 @@
 //! begin, so the connection ends (RFC 9112 §9.6).
 
 use super::body::Framing;
-use super::head;
+use super::head::{self, Limits, content_length, has_option};
 use crate::denial::Reason;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, Request, Uri, Version};
 use std::mem::MaybeUninit;
-
-/// The limits of a request head and of a trailer section.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many bytes a head may have, from the request line to the empty line, both included.
-    pub header_bytes: usize,
-    /// How many fields it may have; at most [`MOST_FIELDS`] count.
-    pub headers: usize,
-}
 
 /// No head has more fields than this, whatever the limits say.
 pub const MOST_FIELDS: usize = 1000;
@@ -32,8 +23,6 @@ const EMPTY_LINES: usize = 8;
 const TARGET_BYTES: usize = 65_534;
 /// The longest field name that `http::HeaderName` holds.
 const NAME_BYTES: usize = 65_535;
-/// The largest body that a peer with signed lengths can count.
-const LENGTH_DIGITS: usize = 19;
 
 /// A request head that has one reading, and what it says about the bytes that follow it.
 #[derive(Debug)]
@@ -230,12 +219,7 @@ impl Facts {
         Ok(facts)
     }
 
-    fn note(
-        &mut self,
-        field: &httparse::Header<'_>,
-        modern: bool,
-        close: &mut bool,
-    ) -> Result<(), Reason> {
+    fn note(&mut self, field: &httparse::Header<'_>, modern: bool, close: &mut bool) -> Result<(), Reason> {
         let (name, value) = (field.name, field.value);
         let sound = match name.len() {
             4 if name.eq_ignore_ascii_case("host") => {
@@ -265,16 +249,4 @@ impl Facts {
         };
         if sound { Ok(()) } else { Err(Reason::HeadMalformed) }
     }
-}
-
-/// Whether a `Connection` field holds that option, letter case ignored (RFC 9110 §7.6.1).
-pub(super) fn has_option(value: &[u8], option: &[u8]) -> bool {
-    value.split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(option))
-}
-
-/// A length of decimal digits only (RFC 9110 §8.6), small enough for every peer to count.
-pub(super) fn content_length(value: &[u8]) -> Option<u64> {
-    let digits = value.len() <= LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
-    text.parse().ok().filter(|length| i64::try_from(*length).is_ok())
 }

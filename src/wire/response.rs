@@ -1,8 +1,7 @@
 //! A service's response head: read as a client would, and refused where its framing is in doubt.
 
 use super::body::Framing;
-use super::head;
-use super::request::{content_length, has_option};
+use super::head::{self, content_length, has_option};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -52,7 +51,11 @@ pub struct ResponseHead {
 ///
 /// # Errors
 /// Why it is no response.
-pub fn read(bytes: &mut BytesMut, seen: &mut usize, to_head: bool) -> Result<Option<ResponseHead>, ResponseFault> {
+pub fn read(
+    bytes: &mut BytesMut,
+    seen: &mut usize,
+    to_head: bool,
+) -> Result<Option<ResponseHead>, ResponseFault> {
     let Some(end) = head::end(bytes, *seen) else {
         *seen = bytes.len();
         let could_be = b"HTTP/1.".starts_with(bytes.get(..7).unwrap_or(bytes));

@@ -7,7 +7,7 @@ use std::path::Path;
 const FLOORS: &[&[&str]] = &[
     &["clock", "secret", "target", "identity", "denial", "peer", "pem", "shutdown"],
     &["config", "telemetry", "outbound", "stream", "request_id", "console"],
-    &["authn", "headers", "entitlements"],
+    &["authn", "headers", "entitlements", "wire"],
     &["policy", "sessions"],
     &["proxy", "admin", "generation", "compile"],
     &["gateway", "reload"],
