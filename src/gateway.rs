@@ -201,7 +201,7 @@ impl Local {
                 self.forward.send(outgoing, record).await.map(Served::Response)
             }
             Manner::WebSocket(handshake) => {
-                let answer = self.forward.open(outgoing, &handshake, record).await?;
+                let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
                 Ok(upgraded(answer, &permit, word, record.at()))
             }
         }

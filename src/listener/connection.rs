@@ -45,7 +45,9 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>, options: Rc<Options
         (Accepted::Tcp(tcp), Some(tls)) => {
             let acceptor = TlsAcceptor::from(tls.load_full());
             // A handshake that fails or drags on ends here: there is nobody to answer.
-            let Ok(Ok(stream)) = timeout(settings.timeouts.head, acceptor.accept(tcp)).await else { return };
+            let Ok(Ok(stream)) = timeout(settings.timeouts.head, Box::pin(acceptor.accept(tcp))).await else {
+                return;
+            };
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             (Stream::Tls(Box::new(TlsStream::Server(stream))), Some(h2))
         }

@@ -95,7 +95,7 @@ async fn park(shared: &RefCell<Inbound>, context: &Context, watch: &mut Watch, i
             Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Gone),
             Poll::Pending => {}
         }
-        if draining.as_mut().poll(cx).is_ready() {
+        if context.drain.has_begun() || draining.as_mut().poll(cx).is_ready() {
             // A request that is already on its way to us is still answered.
             watch.hurry(context.drain.patience());
         }

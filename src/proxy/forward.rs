@@ -87,7 +87,7 @@ impl Forward {
         let pool = self.pool(outgoing.permit)?;
         let started = Instant::now();
         let response = if pool.upstream().http2 {
-            multiplexed(pool, outgoing).await?
+            Box::pin(multiplexed(pool, outgoing)).await?
         } else {
             let (head, exchange) = exchange(pool, outgoing).await?;
             let download = exchange.into_download(&head);
@@ -143,19 +143,22 @@ impl Forward {
 async fn exchange(pool: &Pool, outgoing: Outgoing<'_>) -> Result<(ResponseHead, Exchange), Denial> {
     let limit = pool.upstream().response_timeout;
     let (mut upload, to_head) = upload(outgoing);
-    if let Some(connection) = pool.take_idle() {
+    let mut idle = pool.take_idle();
+    loop {
+        let retryable = idle.is_some();
+        let connection = match idle.take() {
+            Some(connection) => connection,
+            // In a box, since few requests open a connection, and all would carry the room for it.
+            None => Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?,
+        };
         let mut exchange = Exchange::new(connection, upload, to_head, limit);
         let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
             Ok(head) => return Ok((head, exchange)),
             Err(error) => error,
         };
-        let retryable = matches!(error, ExchangeError::Broken(_));
+        let retryable = retryable && matches!(error, ExchangeError::Broken(_));
         upload = exchange.into_unsent().filter(|_| retryable).ok_or_else(|| unanswered(&error))?;
     }
-    let connection = pool.connect().await.map_err(|error| unconnected(&error))?;
-    let mut exchange = Exchange::new(connection, upload, to_head, limit);
-    let head = poll_fn(|cx| exchange.poll_head(cx)).await.map_err(|error| unanswered(&error))?;
-    Ok((head, exchange))
 }
 
 fn upload(outgoing: Outgoing<'_>) -> (Upload, bool) {

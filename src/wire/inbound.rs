@@ -130,7 +130,7 @@ impl Inbound {
     /// Gives the buffer back while there is nothing in it.
     pub fn rest(&mut self) {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
-            buffers::read(std::mem::take(&mut self.unread));
+            buffers::read(&mut self.unread);
         }
     }
 }

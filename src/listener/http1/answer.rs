@@ -2,7 +2,7 @@
 
 use super::Next;
 use crate::gateway::Opening;
-use crate::listener::context::Context;
+use crate::listener::context;
 use crate::proxy::request_body::ClientBody;
 use crate::proxy::response_body::ResponseBody;
 use crate::wire::body::{Decoder, Framing};
@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 /// What the head of a request means for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ struct Asked {
 pub(super) async fn answer(
     shared: &Rc<RefCell<Inbound>>,
     head: RequestHead,
-    context: &Context,
+    context: &context::Context,
     limits: Limits,
 ) -> Next {
     let RequestHead { request, framing, after, expects } = head;
@@ -63,7 +63,7 @@ pub(super) async fn answer(
 }
 
 /// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full.
-fn poll_gone(shared: &RefCell<Inbound>, cx: &mut std::task::Context<'_>) -> Poll<()> {
+fn poll_gone(shared: &RefCell<Inbound>, cx: &mut Context<'_>) -> Poll<()> {
     let mut inbound = shared.borrow_mut();
     while inbound.body.has_ended() && inbound.unread.len() < buffers::USUAL {
         match ready!(inbound.poll_fill(cx)) {
@@ -78,7 +78,7 @@ async fn respond(
     shared: &RefCell<Inbound>,
     response: Response<ResponseBody>,
     asked: Asked,
-    context: &Context,
+    context: &context::Context,
     opening: Option<Box<Opening>>,
 ) -> Next {
     let (mut parts, body) = response.into_parts();
@@ -102,7 +102,9 @@ async fn respond(
         encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));
     });
     drop(parts);
-    let whole = write(shared, out, body, matches!(sending, Sending::Nothing | Sending::Described)).await;
+    let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
+    let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless) };
+    let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
     match opening {
         _ if !whole => Next::Gone,
         Some(opening) => Next::Tunnel(opening),
@@ -142,43 +144,45 @@ fn skip_body(shared: &RefCell<Inbound>) -> bool {
     true
 }
 
-/// Writes a response as its body comes; whether the client has got all of it.
-async fn write(shared: &RefCell<Inbound>, mut out: Outbound, body: ResponseBody, bodiless: bool) -> bool {
-    let mut body = Some(body);
-    poll_fn(|cx| {
+/// A response on its way out.
+struct Writing {
+    out: Outbound,
+    body: Option<ResponseBody>,
+}
+
+impl Writing {
+    /// Writes the response as its body comes; whether the client has got all of it.
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &RefCell<Inbound>) -> Poll<bool> {
         loop {
-            let mut waits = false;
-            while let Some(source) = body.as_mut().filter(|_| out.has_room()) {
-                let polled = if bodiless { Poll::Ready(None) } else { Pin::new(source).poll_frame(cx) };
-                let pushed = match polled {
-                    Poll::Ready(Some(Ok(frame))) => out.push(frame),
-                    // The client must not take a part for the whole: the connection breaks off.
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
-                    Poll::Ready(None) => {
-                        body = None;
-                        out.end()
-                    }
-                    Poll::Pending => {
-                        waits = true;
-                        break;
-                    }
-                };
-                if pushed.is_err() {
-                    return Poll::Ready(false);
-                }
-            }
-            if ready!(out.poll_flush(cx, &mut shared.borrow_mut().stream)).is_err() {
+            let Ok(waits) = self.gather(cx) else { return Poll::Ready(false) };
+            if ready!(self.out.poll_flush(cx, &mut shared.borrow_mut().stream)).is_err() {
                 return Poll::Ready(false);
             }
-            if body.is_none() && out.is_empty() {
+            if self.body.is_none() {
                 return Poll::Ready(true);
             }
             if waits {
                 return poll_gone(shared, cx).map(|()| false);
             }
         }
-    })
-    .await
+    }
+
+    /// Takes what has come of the body; whether more is to be waited for. An error: the client must not take what it
+    /// gets for the whole, so that the connection has to break off.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
+        while let Some(body) = self.body.as_mut().filter(|_| self.out.has_room()) {
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => self.out.push(frame).map_err(drop)?,
+                Poll::Ready(Some(Err(_))) => return Err(()),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    self.out.end().map_err(drop)?;
+                }
+                Poll::Pending => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
 }
 
 #[cfg(test)]
