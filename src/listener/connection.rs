@@ -55,7 +55,7 @@ pub async fn serve(accepted: Accepted, context: Rc<Context>, options: Rc<Options
     let mut inbound = Inbound::new(stream, BytesMut::new());
     let multiplexed = match negotiated {
         Some(multiplexed) => multiplexed,
-        None => match sniff(&mut inbound, &context, settings).await {
+        None => match Box::pin(sniff(&mut inbound, &context, settings)).await {
             Sniffed::Http1 => false,
             Sniffed::Http2 => true,
             Sniffed::Slow => return http1::refuse(inbound.stream, Reason::HeadTimeout, &context).await,

@@ -8,6 +8,7 @@ mod watch;
 use super::context::Context;
 use crate::denial::{Denial, Reason};
 use crate::gateway::Opening;
+use crate::proxy::forward::ServiceEnd;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
 use crate::wire::head::Limits;
@@ -80,8 +81,10 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
         }
     }
     drop(watch);
-    if let Some(inbound) = Rc::into_inner(shared) {
-        Box::pin(finish(next, inbound.into_inner(), context)).await;
+    let Some(inbound) = Rc::into_inner(shared) else { return };
+    match next {
+        Next::Tunnel(opening) => Box::pin(tunnel(inbound.into_inner(), opening, context)).await,
+        next => Box::pin(finish(next, inbound.into_inner(), context)).await,
     }
 }
 
@@ -164,13 +167,12 @@ async fn head(
 async fn finish(next: Next, inbound: Inbound, context: Rc<Context>) {
     let Inbound { mut stream, unread, .. } = inbound;
     match next {
-        Next::Tunnel(opening) => tunnel(stream, &unread, *opening, &context).await,
         Next::Refuse(reason) => refuse(stream, reason, &context).await,
         Next::Linger => linger(stream).await,
         Next::Close if !unread.is_empty() => linger(stream).await,
         // A client that went away in this moment has all it will get.
         Next::Close => drop(timeout(LINGER, stream.shutdown()).await),
-        Next::Park | Next::Request | Next::Gone => {}
+        Next::Park | Next::Request | Next::Gone | Next::Tunnel(_) => {}
     }
 }
 
@@ -197,12 +199,14 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Runs a tunnel that a handshake has opened.
-async fn tunnel(client: Stream, said: &[u8], opening: Opening, context: &Context) {
-    let tunnel = Tunnel::new(client, opening.service.stream, &opening.service.early);
+async fn tunnel(inbound: Inbound, opening: Box<Opening>, context: Rc<Context>) {
+    let Opening { service, until, mut record } = *opening;
+    let ServiceEnd { stream, early, permit } = *service;
+    let tunnel = Tunnel::new((inbound.stream, inbound.unread), (stream, early));
     let tally = &context.gateway.recorder().tally;
     tally.tunnels.increment();
-    let bytes = tunnel.run(said, opening.until, context.drain.tunnels_ended()).await;
+    let bytes = tunnel.run(until, context.drain.tunnels_ended()).await;
     tally.tunnels.decrement();
-    let mut record = opening.record;
     record.sent(bytes);
+    drop(permit);
 }

@@ -5,6 +5,8 @@
 
 use super::frames::{CloseCode, FrameTracker, close_frame};
 use crate::stream::Stream;
+use crate::wire::buffers;
+use bytes::BytesMut;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -45,22 +47,14 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel between two streams; `early` is what the service sent right behind its 101.
+    /// A tunnel between two streams, each with what was read of it behind the handshake.
     #[must_use]
-    pub fn new(client: Stream, service: Stream, early: &[u8]) -> Self {
-        Self { client, service, up: Direction::default(), down: Direction::begun(early) }
+    pub fn new((client, said): (Stream, BytesMut), (service, early): (Stream, BytesMut)) -> Self {
+        Self { client, service, up: Direction::begun(said), down: Direction::begun(early) }
     }
 
     /// Carries bytes until a side ends, `expires` comes, or `drained` ends; returns how many were carried.
-    ///
-    /// `said` is what the client sent right behind its handshake.
-    pub async fn run(
-        mut self,
-        said: &[u8],
-        expires: Option<Instant>,
-        drained: impl Future<Output = ()>,
-    ) -> u64 {
-        self.up = Direction::begun(said);
+    pub async fn run(mut self, expires: Option<Instant>, drained: impl Future<Output = ()>) -> u64 {
         let expiry = async {
             match expires {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -73,9 +67,10 @@ impl Tunnel {
             () = drained => Some((CloseCode::GoingAway, "the gate is shutting down")),
         };
         match verdict {
-            Some((code, reason)) => self.close(code, reason).await,
+            // In boxes, so that a silent tunnel does not carry along what only its end needs.
+            Some((code, reason)) => Box::pin(self.close(code, reason)).await,
             // One side has said its last word; the other may finish its own.
-            None => drop(timeout(LAST_WORDS, poll_fn(|cx| self.poll_flow(cx, false))).await),
+            None => drop(Box::pin(timeout(LAST_WORDS, poll_fn(|cx| self.poll_flow(cx, false)))).await),
         }
         self.up.bytes.saturating_add(self.down.bytes)
     }
@@ -118,10 +113,12 @@ impl Tunnel {
 
 impl Direction {
     /// A direction whose first bytes came with the handshake.
-    fn begun(bytes: &[u8]) -> Self {
+    fn begun(mut bytes: BytesMut) -> Self {
         let mut direction = Self { pending: bytes.to_vec(), ..Self::default() };
-        direction.frames.advance(bytes, false);
+        direction.frames.advance(&bytes, false);
         direction.bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        bytes.clear();
+        buffers::read(&mut bytes);
         direction
     }
 
