@@ -16,6 +16,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::record::Recorder;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
+use crate::wire::buffers;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -243,6 +244,7 @@ impl Worker {
 
     fn tidy(&self) {
         self.gateway.snapshot().purge();
+        buffers::trim();
         if let Some(log) = &self.gateway.recorder().log {
             log.flush();
         }

@@ -38,8 +38,6 @@ pub struct Inbound {
     pub unread: BytesMut,
     /// The body that is on its way.
     pub body: Decoder,
-    /// Whether the last read took all that there was room for.
-    filled: bool,
     /// What the sender wants to hear before it sends the body.
     owed: &'static [u8],
 }
@@ -48,7 +46,7 @@ impl Inbound {
     /// For a connection of which `first` was already read.
     #[must_use]
     pub fn new(stream: Stream, first: BytesMut) -> Self {
-        Self { stream, unread: first, body: Decoder::ENDED, filled: false, owed: b"" }
+        Self { stream, unread: first, body: Decoder::ENDED, owed: b"" }
     }
 
     /// The sender waits for a 100 before it sends the body: it gets one as soon as the body is asked for.
@@ -93,37 +91,22 @@ impl Inbound {
 
     /// Reads once; how many bytes came, zero at the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        let polled = pin!(self.stream.read_buf(&mut self.unread)).poll(cx);
+        if polled.is_pending() {
+            self.rest();
+        }
+        polled
+    }
+
+    fn make_room(&mut self) {
         if self.unread.capacity() == 0 {
             self.unread = buffers::to_read();
         }
-        let room = |buffer: &BytesMut| buffer.capacity().saturating_sub(buffer.len());
-        let want = self.want();
-        if room(&self.unread) < want.min(LEAST) || (self.filled && room(&self.unread) < want) {
-            self.unread.reserve(want);
-        }
-        let before = room(&self.unread);
-        let polled = pin!(self.stream.read_buf(&mut self.unread)).poll(cx);
-        match polled {
-            Poll::Ready(Ok(count)) => {
-                self.filled = count == before;
-                Poll::Ready(Ok(count))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                self.rest();
-                Poll::Pending
-            }
-        }
-    }
-
-    /// How many bytes it pays to read at once.
-    fn want(&self) -> usize {
-        let left = self.body.left().and_then(|left| usize::try_from(left).ok());
-        match left {
-            Some(0) => buffers::USUAL,
-            Some(left) => left.saturating_sub(self.unread.len()).clamp(1, buffers::LARGE),
-            None if self.filled => buffers::LARGE,
-            None => buffers::USUAL,
+        // What was read before is mostly written by now: then the whole buffer is free again.
+        let whole = self.unread.is_empty() && self.unread.try_reclaim(buffers::SIZE);
+        if !whole && self.unread.capacity().saturating_sub(self.unread.len()) < LEAST {
+            self.unread.reserve(buffers::SIZE);
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) async fn answer(
 /// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full.
 fn poll_gone(shared: &RefCell<Inbound>, cx: &mut Context<'_>) -> Poll<()> {
     let mut inbound = shared.borrow_mut();
-    while inbound.body.has_ended() && inbound.unread.len() < buffers::USUAL {
+    while inbound.body.has_ended() && inbound.unread.len() < buffers::SIZE {
         match ready!(inbound.poll_fill(cx)) {
             Ok(1..) => {}
             Ok(0) | Err(_) => return Poll::Ready(()),
