@@ -1,6 +1,6 @@
 //! THE STRAIGHT LINE: what happens to a request between its head's arrival and its answer.
 //!
-//! Everything that admits or refuses is called from `Local::serve`, in the order in which it happens. There is
+//! Everything that admits or refuses is called from `Local::admit`, in the order in which it happens. There is
 //! one exit for refusals and one finish for the record.
 
 use crate::authn::cache::Bounds;
@@ -22,10 +22,7 @@ use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::RouteTally;
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
-    UPGRADE,
-};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
@@ -133,6 +130,14 @@ impl Gateway {
     }
 }
 
+/// A request that may go on, and what its answer depends on.
+struct Admitted {
+    outgoing: Outgoing,
+    manner: Manner,
+    /// The subprotocol that stood in front of a token.
+    word: Option<HeaderValue>,
+}
+
 /// What a request that was let through led to.
 enum Served {
     Response(Response<ResponseBody>),
@@ -177,6 +182,26 @@ impl Local {
         request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
+        let Admitted { outgoing, manner, word } = self.admit(via, request, record).await?;
+        match manner {
+            Manner::Plain | Manner::Preflight => {
+                self.forward.send(outgoing, record).await.map(Served::Response)
+            }
+            Manner::WebSocket(handshake) => {
+                let until = outgoing.permit.tunnel_until();
+                let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
+                Ok(upgraded(answer, until, word, record.at()))
+            }
+        }
+    }
+
+    /// Everything that admits or refuses, in the order in which it happens.
+    async fn admit(
+        &self,
+        via: &Via,
+        request: Request<ClientBody>,
+        record: &mut Record,
+    ) -> Result<Admitted, Denial> {
         let (head, body) = request.into_parts();
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
@@ -194,17 +219,8 @@ impl Local {
             websocket: manner.is_websocket(),
             word: word.is_some(),
         };
-        let clean = self.rewrite(via, head, told, record)?;
-        let outgoing = Outgoing { permit: &permit, head: clean, body };
-        match manner {
-            Manner::Plain | Manner::Preflight => {
-                self.forward.send(outgoing, record).await.map(Served::Response)
-            }
-            Manner::WebSocket(handshake) => {
-                let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
-                Ok(upgraded(answer, &permit, word, record.at()))
-            }
-        }
+        let head = self.rewrite(via, head, told, record)?;
+        Ok(Admitted { outgoing: Outgoing { permit, head, body }, manner, word })
     }
 
     /// The only form of host and path that there is from here on.
@@ -390,17 +406,15 @@ fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> R
 ///
 /// A browser that offered a subprotocol fails when none is selected, and its token was the offer: the word in
 /// front of it is selected in the service's stead.
-fn upgraded(answer: Answer, permit: &Permit, word: Option<HeaderValue>, now: UnixTime) -> Served {
+fn upgraded(answer: Answer, until: Option<UnixTime>, word: Option<HeaderValue>, now: UnixTime) -> Served {
     let (mut response, service) = match answer {
         Answer::Response(response) => return Served::Response(response),
         Answer::Tunnel(response, service) => (response, service),
     };
     let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if let (Some(word), false) = (word, headers.contains_key(SEC_WEBSOCKET_PROTOCOL)) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, word);
     }
-    let until = permit.tunnel_until().and_then(|end| Instant::now().checked_add(now.until(end)));
+    let until = until.and_then(|end| Instant::now().checked_add(now.until(end)));
     Served::Tunnel(response, service, until)
 }

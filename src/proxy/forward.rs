@@ -53,9 +53,9 @@ pub enum Answer {
 
 /// A request that may be sent, and the leave to do so.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub struct Outgoing {
     /// Nothing is sent without one.
-    pub permit: &'a Permit,
+    pub permit: Permit,
     /// The head, stripped and set.
     pub head: CleanHead,
     /// The body.
@@ -81,10 +81,10 @@ impl Forward {
     /// `upstream_*` when the service fails, `body_too_large` or `head_malformed` when the request's body does.
     pub async fn send(
         &self,
-        outgoing: Outgoing<'_>,
+        outgoing: Outgoing,
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Denial> {
-        let pool = self.pool(outgoing.permit)?;
+        let pool = self.pool(&outgoing.permit)?;
         let started = Instant::now();
         let response = if pool.upstream().http2 {
             Box::pin(multiplexed(pool, outgoing)).await?
@@ -106,11 +106,11 @@ impl Forward {
     /// As [`Forward::send`]; a 101 that does not accept this handshake is `upstream_failed`.
     pub async fn open(
         &self,
-        outgoing: Outgoing<'_>,
+        outgoing: Outgoing,
         handshake: &Handshake,
         record: &mut Record,
     ) -> Result<Answer, Denial> {
-        let pool = self.pool(outgoing.permit)?;
+        let pool = self.pool(&outgoing.permit)?;
         let connection = pool.connect_anew().await.map_err(|error| unconnected(&error))?;
         let started = Instant::now();
         let limit = pool.upstream().response_timeout;
@@ -140,7 +140,7 @@ impl Forward {
 
 /// Sends over HTTP/1.1: on a connection that was used before if there is one, and once more on a fresh one when not a
 /// byte of the request was sent.
-async fn exchange(pool: &Pool, outgoing: Outgoing<'_>) -> Result<(ResponseHead, Exchange), Denial> {
+async fn exchange(pool: &Pool, outgoing: Outgoing) -> Result<(ResponseHead, Exchange), Denial> {
     let limit = pool.upstream().response_timeout;
     let (mut upload, to_head) = upload(outgoing);
     let mut idle = pool.take_idle();
@@ -161,7 +161,7 @@ async fn exchange(pool: &Pool, outgoing: Outgoing<'_>) -> Result<(ResponseHead, 
     }
 }
 
-fn upload(outgoing: Outgoing<'_>) -> (Upload, bool) {
+fn upload(outgoing: Outgoing) -> (Upload, bool) {
     let (method, path, mut headers) = outgoing.head.into_parts();
     // `TE` would have to be named in `Connection`, and HTTP/1.1 needs no leave to send trailers.
     headers.remove(TE);
@@ -169,7 +169,7 @@ fn upload(outgoing: Outgoing<'_>) -> (Upload, bool) {
 }
 
 /// Sends over HTTP/2, and once more when not a byte of the request was sent.
-async fn multiplexed(pool: &Pool, outgoing: Outgoing<'_>) -> Result<Response<ResponseBody>, Denial> {
+async fn multiplexed(pool: &Pool, outgoing: Outgoing) -> Result<Response<ResponseBody>, Denial> {
     let Outgoing { head, mut body, .. } = outgoing;
     let limit = pool.upstream().response_timeout;
     let progress = body.watched();

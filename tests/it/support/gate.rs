@@ -207,10 +207,14 @@ impl Drop for Gate {
         let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         child.kill().ok();
         child.wait().ok();
+        let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if std::thread::panicking() {
-            let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let start = lines.len().saturating_sub(40);
             eprintln!("the gate's last lines:\n{}", lines[start..].join("\n"));
+        } else {
+            // Whatever a test is about: no client and no service can make the gate panic.
+            let panic = lines.iter().position(|line| line.contains("panicked at"));
+            assert!(panic.is_none(), "the gate panicked: {:?}", &lines[panic.unwrap_or_default()..]);
         }
     }
 }
