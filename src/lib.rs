@@ -5,8 +5,8 @@
 //! 1. A [`worker`] accepts a connection. Workers are threads with a runtime, connections and caches of their own;
 //!    nothing on the way of a request waits for another one. A control thread does everything slow: it fetches
 //!    keys, answers probes ([`admin`]) and ends the process in order ([`app`], [`shutdown`]).
-//! 2. The [`listener`] speaks TLS and HTTP. In HTTP/1.1 an inspector follows the framing of the raw bytes and lets
-//!    no head pass that two readers could read in two ways.
+//! 2. The [`listener`] speaks TLS and HTTP. HTTP/1.1 is read by [`wire`], which lets no head pass that two readers could
+//!    read in two ways.
 //! 3. The [`gateway`] is the straight line. It makes a [`target::Target`] of the head, the only form of host and path
 //!    there is from then on, and finds the rule of the [`policy`].
 //! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
