@@ -105,14 +105,17 @@ class Bench:
                  {workload.workers or self.args.workers for workload in WORKLOADS}}
         self.absent = found[self.args.workers][1]
         self.check_all(found[self.args.workers][0])
-        for round_ in range(1, self.args.rounds + 1):
-            for workload in WORKLOADS:
-                if workload.name in self.args.workloads and round_ <= (workload.rounds or self.args.rounds):
-                    self.one_round(workload, found[workload.workers or self.args.workers][0], round_)
+        plan = [(round_, workload) for round_ in range(1, self.args.rounds + 1) for workload in WORKLOADS
+                if workload.name in self.args.workloads and round_ <= (workload.rounds or self.args.rounds)]
+        for round_, workload in plan:
+            if self.over():
+                print(f"  the time is spent: round {round_} ends before {workload.name}")
+                break
+            self.one_round(workload, found[workload.workers or self.args.workers][0], round_)
 
     def check_all(self, targets):
-        """Leaves out whoever does not start, and tells what the others do wrong."""
-        while targets and get(self.site.upstream_port)[0] != 200 and not self.over():
+        """Waits for the service, leaves out whoever does not start, and tells what the others do wrong."""
+        while get(self.site.upstream_port)[0] != 200 and not self.over():
             time.sleep(0.05)
         for target in targets:
             process = self.serve(target, self.args.workers)
@@ -128,9 +131,6 @@ class Bench:
         fit = [target for target in targets if target.kind in workload.kinds and target.name not in self.out]
         turn = round_ % len(fit) if fit else 0
         for target in fit[turn:] + fit[:turn]:
-            if self.over():
-                self.problem(f"the time is spent: {target.name} {workload.name} of round {round_} is left out")
-                continue
             workers = workload.workers or self.args.workers
             try:
                 figures = self.fresh(target, workload, workers)

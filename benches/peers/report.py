@@ -111,7 +111,9 @@ def bars(runs, workloads):
     print("|---|---:|---:|---:|---:|---|")
     held, counted, left_out = 0, 0, []
     for bar in BARS:
-        found = judge(runs, bar) if bar.workload in workloads else None
+        if bar.workload not in workloads:
+            continue
+        found = judge(runs, bar)
         if found is None:
             left_out.append(bar.label)
             continue
@@ -119,7 +121,7 @@ def bars(runs, workloads):
         verdict, ratio, span = "NO FIGURE", "-", "-"
         if found:
             middle, low, high = found
-            digits = 2 if middle < 10 else 1 if middle < 1000 else 0
+            digits = 3 if middle < 10 else 1 if middle < 1000 else 0
             ratio, span = f"{middle:.{digits}f}", f"{low:.{digits}f} - {high:.{digits}f}"
             verdict = "aim" if bar.reached(middle, bar.aim) else "must" if bar.reached(middle, bar.must) else "SHORT"
             held += bar.reached(middle, bar.must)
@@ -127,6 +129,6 @@ def bars(runs, workloads):
         print_row([bar.label, ratio, span, f"{sign} {bar.must:g}", f"{sign} {bar.aim:g}", verdict])
     print()
     for label in left_out:
-        print(f"not measured: {label}")
+        print(f"no peer to compare with: {label}")
     print(f"{held} of {counted} 'must' hold")
     return held, counted

@@ -44,7 +44,7 @@ def added(text):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gate", default=ROOT / "target/release/sidegate", help="its program (default: target/release/sidegate)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=3, help="of each run")
     parser.add_argument("--budget", type=float, default=600, help="seconds after which no run is begun")
     parser.add_argument("--workers", type=int, default=1, help="of each proxy; with more than 1 nothing is pinned")
@@ -120,7 +120,8 @@ def main():
     args = arguments()
     if missing(args):
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: sys.exit(1))
     raise_file_limit()
     about = conditions(args)
     begun, (stolen_before, ticks_before) = time.monotonic(), stolen()
