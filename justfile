@@ -38,7 +38,11 @@ advisories:
 
 # Benchmarks, where there are any.
 bench *arguments:
-    @if [ -d benches ]; then cargo bench --locked {{ arguments }}; else echo "this release has no benchmarks"; fi
+    @if ls benches/*.rs >/dev/null 2>&1; then cargo bench --locked {{ arguments }}; else echo "this release has no benchmarks"; fi
+
+# The gate beside nginx, HAProxy and Envoy on this machine (benches/peers/README.md).
+peers *arguments:
+    benches/peers/run {{ arguments }}
 
 # The container image.
 image:
