@@ -53,6 +53,8 @@ mod streaming;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod thrift;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod tunnels;
