@@ -204,20 +204,12 @@ fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
     // From `-` to `9` there are `-`, `.`, `/` and the digits.
-    all(body, |byte| {
-        byte.is_ascii_alphabetic()
-            | matches!(byte, b'-'..=b'9')
-            | (byte == b'_')
-            | (byte == b'~')
-            | (byte == b'+')
-    })
+    all(body, |byte| byte.is_ascii_alphabetic() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+'))
 }
 
 /// The characters of a cookie's value (RFC 6265 §4.1.1): visible, and nothing that separates or quotes.
 fn is_plain_value(value: &[u8]) -> bool {
-    all(value, |byte| {
-        byte.is_ascii_graphic() & (byte != b'"') & (byte != b',') & (byte != b';') & (byte != b'\\')
-    })
+    all(value, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\'))
 }
 
 /// `token` of RFC 9110 §5.6.2.
