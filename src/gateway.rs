@@ -85,7 +85,7 @@ impl Gateway {
     pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
         let local = self.snapshot();
         let mut record = self.begin(&local, via, request.method(), request.headers());
-        record.target("", request.uri().path());
+        record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
         match local.serve(via, request, &mut record).await {
             Ok(Served::Response(response)) => local.finish(response, record),
@@ -230,7 +230,7 @@ impl Local {
         }
         let target =
             Target::parse(self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
-        record.target(target.host(), target.path());
+        record.target(&target);
         Ok(target)
     }
 
@@ -238,7 +238,7 @@ impl Local {
     fn route(&self, target: &Target, record: &mut Record) -> (&Lookup, &Route) {
         let (place, route) = self.generation.policy.route(target);
         if let Some(tally) = self.tallies.get(place) {
-            record.route(&route.name, tally);
+            record.route(tally);
         }
         (self.generation.lookup(place), route)
     }

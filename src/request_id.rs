@@ -1,6 +1,7 @@
 //! Ids of requests: `UUIDv7` (RFC 9562 §5.7), sortable by time, with randomness drawn in batches.
 
 use crate::clock::UnixTime;
+use bytes::Bytes;
 use http::HeaderValue;
 use std::cell::RefCell;
 
@@ -21,8 +22,10 @@ impl RequestIds {
     pub fn next(&self, now: UnixTime) -> HeaderValue {
         let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &self.random()).into_uuid();
         let mut text = [0_u8; uuid::fmt::Hyphenated::LENGTH];
-        let text = id.hyphenated().encode_lower(&mut text);
-        HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        id.hyphenated().encode_lower(&mut text);
+        // Text and counter of handles in one allocation: an id is cloned for the service and for the client.
+        let text = Bytes::from_owner(text);
+        HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
     }
 
     fn random(&self) -> [u8; RANDOM] {

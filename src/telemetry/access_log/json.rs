@@ -1,0 +1,286 @@
+//! The access log as JSON: written straight into the buffer, member by member.
+
+use super::Line;
+use super::stamp::Stamp;
+use crate::identity::Attribute;
+use std::io::{Result, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Writes one object, without line end.
+pub(super) fn write(out: &mut Vec<u8>, line: &Line<'_>, stamp: &mut Stamp) -> Result<()> {
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    stamp.write(out, line.timestamp);
+    out.extend_from_slice(b"\",\"level\":\"INFO\",\"message\":\"request\",\"request_id\":");
+    text(out, line.request_id)?;
+    out.extend_from_slice(b",\"client\":");
+    client(out, line.client)?;
+    out.extend_from_slice(b",\"method\":");
+    text(out, line.method)?;
+    out.extend_from_slice(b",\"host\":");
+    text(out, line.host)?;
+    out.extend_from_slice(b",\"path\":");
+    text(out, line.path)?;
+    out.extend_from_slice(b",\"status\":");
+    number(out, line.status.into())?;
+    out.extend_from_slice(b",\"route\":");
+    text(out, line.route)?;
+    out.extend_from_slice(b",\"decision\":");
+    label(out, line.decision.label());
+    out.extend_from_slice(b",\"reason\":");
+    label(out, line.reason.label());
+    if let Some(cause) = line.cause {
+        out.extend_from_slice(b",\"cause\":");
+        text(out, cause)?;
+    }
+    out.extend_from_slice(b",\"authenticator\":");
+    optional(out, line.authenticator, text)?;
+    out.extend_from_slice(b",\"subject\":");
+    optional(out, line.subject, text)?;
+    customer(out, line.customer_id)?;
+    out.extend_from_slice(b",\"bytes\":");
+    number(out, line.bytes)?;
+    out.extend_from_slice(b",\"duration\":");
+    seconds(out, line.duration)?;
+    out.extend_from_slice(b",\"upstream_duration\":");
+    optional(out, line.upstream_duration, seconds)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// A string; most need no escapes.
+fn text(out: &mut Vec<u8>, text: &str) -> Result<()> {
+    if !is_plain(text.as_bytes()) {
+        return Ok(serde_json::to_writer(out, text)?);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+    Ok(())
+}
+
+/// Whether there is nothing to escape: no control character, quote or backslash. Eight bytes are looked at in one step,
+/// the last eight perhaps twice.
+fn is_plain(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else {
+        return text.iter().all(|byte| !matches!(byte, ..b' ' | b'"' | b'\\'));
+    };
+    let (chunks, _) = text.as_chunks();
+    chunks.iter().chain([last]).fold(0, |found, chunk| found | escapes(*chunk)) == 0
+}
+
+/// Not zero if one of these bytes must be escaped (Hacker's Delight §6-1).
+fn escapes(bytes: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let bytes = u64::from_ne_bytes(bytes);
+    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(limit) & !bytes & HIGH;
+    let equal = |wanted: u8| below(bytes ^ u64::from_ne_bytes([wanted; 8]), ONES);
+    below(bytes, u64::from_ne_bytes([b' '; 8])) | equal(b'"') | equal(b'\\')
+}
+
+/// One of our own words, which need no escapes.
+fn label(out: &mut Vec<u8>, label: &'static str) {
+    out.push(b'"');
+    out.extend_from_slice(label.as_bytes());
+    out.push(b'"');
+}
+
+fn number(out: &mut Vec<u8>, number: u64) -> Result<()> {
+    Ok(serde_json::to_writer(out, &number)?)
+}
+
+fn seconds(out: &mut Vec<u8>, duration: Duration) -> Result<()> {
+    Ok(serde_json::to_writer(out, &duration.as_secs_f64())?)
+}
+
+fn optional<T>(
+    out: &mut Vec<u8>,
+    value: Option<T>,
+    write: impl FnOnce(&mut Vec<u8>, T) -> Result<()>,
+) -> Result<()> {
+    let Some(value) = value else {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    };
+    write(out, value)
+}
+
+fn client(out: &mut Vec<u8>, address: Option<IpAddr>) -> Result<()> {
+    match address {
+        Some(IpAddr::V4(address)) => {
+            dotted(out, address);
+            Ok(())
+        }
+        Some(IpAddr::V6(address)) => write!(out, "\"{address}\""),
+        None => optional(out, None, text),
+    }
+}
+
+fn dotted(out: &mut Vec<u8>, address: Ipv4Addr) {
+    let mut before = b'"';
+    for octet in address.octets() {
+        out.push(before);
+        if octet >= 100 {
+            out.push((octet / 100) | b'0');
+        }
+        if octet >= 10 {
+            out.push((octet / 10 % 10) | b'0');
+        }
+        out.push((octet % 10) | b'0');
+        before = b'.';
+    }
+    out.push(b'"');
+}
+
+/// A customer's id is a text or a number, and always written as a text.
+fn customer(out: &mut Vec<u8>, id: Option<&Attribute>) -> Result<()> {
+    match id {
+        Some(Attribute::Text(id)) => {
+            out.extend_from_slice(b",\"customer_id\":");
+            text(out, id)
+        }
+        Some(Attribute::Integer(id)) => write!(out, ",\"customer_id\":\"{id}\""),
+        Some(Attribute::Boolean(_) | Attribute::Set(_)) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Line;
+    use super::super::stamp::Stamp;
+    use super::{is_plain, write};
+    use crate::clock::UnixTime;
+    use crate::denial::Reason;
+    use crate::identity::Attribute;
+    use crate::telemetry::tally::Decision;
+    use proptest::prelude::*;
+    use serde::Serialize;
+    use std::net::IpAddr;
+    use std::time::Duration;
+
+    /// What a serializer makes of the members, in this order.
+    #[derive(Serialize)]
+    struct Reference<'a> {
+        timestamp: &'a str,
+        level: &'a str,
+        message: &'a str,
+        request_id: &'a str,
+        client: Option<IpAddr>,
+        method: &'a str,
+        host: &'a str,
+        path: &'a str,
+        status: u16,
+        route: &'a str,
+        decision: &'a str,
+        reason: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cause: Option<&'a str>,
+        authenticator: Option<&'a str>,
+        subject: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        customer_id: Option<&'a str>,
+        bytes: u64,
+        duration: f64,
+        upstream_duration: Option<f64>,
+    }
+
+    fn address() -> impl Strategy<Value = Option<IpAddr>> {
+        prop_oneof![
+            Just(None),
+            any::<[u8; 4]>().prop_map(|octets| Some(octets.into())),
+            any::<[u8; 16]>().prop_map(|octets| Some(octets.into())),
+        ]
+    }
+
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec(prop_oneof!["[ -~]{0,40}", "[a-z0-9/-]{0,60}", any::<String>()], 9)
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_a_serializer_writes(
+            texts in texts(),
+            there in any::<[bool; 4]>(),
+            client in address(),
+            (status, bytes, nanos, whole) in any::<(u16, u64, u32, bool)>(),
+        ) {
+            let duration = if whole { Duration::from_secs(nanos.into()) } else { Duration::from_nanos(nanos.into()) };
+            let customer = Attribute::Text(texts[7].as_str().into());
+            let line = Line {
+                timestamp: UnixTime::from_millis(1_800_000_000_120),
+                request_id: &texts[0],
+                client,
+                method: &texts[1],
+                host: &texts[2],
+                path: &texts[3],
+                status,
+                route: &texts[4],
+                decision: Decision::Deny,
+                reason: Reason::TokenExpired,
+                cause: there[0].then_some(&texts[5]),
+                authenticator: there[1].then_some(&texts[6]),
+                subject: there[1].then_some(&texts[8]),
+                customer_id: there[2].then_some(&customer),
+                bytes,
+                duration,
+                upstream_duration: there[3].then_some(duration),
+            };
+            let reference = Reference {
+                timestamp: "2027-01-15T08:00:00.12Z",
+                level: "INFO",
+                message: "request",
+                request_id: line.request_id,
+                client,
+                method: line.method,
+                host: line.host,
+                path: line.path,
+                status,
+                route: line.route,
+                decision: "deny",
+                reason: "token_expired",
+                cause: line.cause,
+                authenticator: line.authenticator,
+                subject: line.subject,
+                customer_id: there[2].then_some(&texts[7]),
+                bytes,
+                duration: duration.as_secs_f64(),
+                upstream_duration: there[3].then_some(duration.as_secs_f64()),
+            };
+            let mut written = Vec::new();
+            write(&mut written, &line, &mut Stamp::default()).unwrap();
+            prop_assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&reference).unwrap());
+        }
+    }
+
+    #[test]
+    fn every_byte_that_needs_an_escape_is_found_wherever_it_stands() {
+        for (byte, length) in (0..=255_u8).flat_map(|byte| (1..20).map(move |length| (byte, length))) {
+            let needs_escape = byte < 0x20 || byte == b'"' || byte == b'\\';
+            for (place, other) in
+                (0..length).flat_map(|place| [b' ', b'!', b'#', 0x7f, 0x80, 0xff].map(|other| (place, other)))
+            {
+                let mut text = vec![other; length];
+                text[place] = byte;
+                assert_eq!(
+                    is_plain(&text),
+                    !needs_escape,
+                    "{byte:#x} among {other:#x} at {place} of {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_of_a_customer_is_a_text_as_well() {
+        for (id, member) in [
+            (Some(Attribute::Integer(-42)), ",\"customer_id\":\"-42\""),
+            (Some(Attribute::Boolean(true)), ""),
+            (None, ""),
+        ] {
+            let mut written = Vec::new();
+            super::customer(&mut written, id.as_ref()).unwrap();
+            assert_eq!(written, member.as_bytes());
+        }
+    }
+}
