@@ -242,7 +242,7 @@ impl Worker {
     }
 
     fn tidy(&self) {
-        self.gateway.snapshot().purge();
+        self.gateway.snapshot().purge(self.gateway.recorder().clock.now());
         if let Some(log) = &self.gateway.recorder().log {
             log.flush();
         }
