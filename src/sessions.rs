@@ -3,84 +3,25 @@
 //! Facts are kept here, verdicts never: what a session may do is judged anew for every request. Of the tokens that come
 //! often, all that they lead to is kept; of many more only that their signature was found good, and the rest is read again.
 
+mod session;
+
+pub use session::Session;
+
 use crate::authn::cache::{Bounds, TokenCache};
-use crate::authn::jwks::KeySet;
-use crate::authn::jwt::{Jwt, Refusal, Verified};
+use crate::authn::jwt::{Jwt, Refusal};
 use crate::authn::key::Key;
 use crate::authn::keys::KeyStore;
 use crate::authn::signatures::Signatures;
-use crate::authn::token::{Claims, Jws, Space};
+use crate::authn::token::{Jws, Space};
 use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
-use crate::headers::trusted::{IdentityHeaders, Prepared};
-use crate::identity::{ARC_BYTES, Identity, allocated};
+use crate::headers::trusted::IdentityHeaders;
 use crate::telemetry::tally::{AuthenticatorTally, Tally};
+use session::Origin;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// A verified token, and what was made of it once.
-#[derive(Debug)]
-pub struct Session {
-    /// The authenticator's place in the configuration.
-    pub authenticator: usize,
-    /// Who is asking.
-    pub identity: Identity,
-    /// Who is asking, for the log.
-    pub subject: Arc<str>,
-    /// The header fields for the service.
-    pub headers: Prepared,
-    /// When what the token vouches for ends: `exp` and the leeway.
-    pub ends: UnixTime,
-    /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
-    origin: Option<Box<Origin>>,
-    key: Arc<Key>,
-    /// The generation of the key set in which the key was last seen.
-    seen_in: Cell<u64>,
-}
-
-/// What a token says of its issuer and audience.
-#[derive(Debug)]
-struct Origin {
-    issuer: Option<Box<str>>,
-    audience: Box<[Box<str>]>,
-}
-
-impl Origin {
-    fn of(claims: &Claims<'_>) -> Self {
-        let audience = claims.audience().map(|audience| audience.map(Into::into).collect());
-        Self { issuer: claims.issuer().map(Into::into), audience: audience.unwrap_or_default() }
-    }
-
-    fn weight(&self) -> usize {
-        let names = self.audience.iter().chain(&self.issuer).map(|name| allocated(name.len()));
-        let list = allocated(size_of_val(&*self.audience));
-        names.fold(allocated(size_of::<Self>()).saturating_add(list), usize::saturating_add)
-    }
-}
-
-impl Session {
-    /// Whether the key that signed it is still in the set; a set that was looked at before costs one comparison.
-    fn rests_on(&self, keys: &KeySet) -> bool {
-        if self.seen_in.get() == keys.generation() {
-            return true;
-        }
-        let known = keys.contains(&self.key);
-        if known {
-            self.seen_in.set(keys.generation());
-        }
-        known
-    }
-
-    /// How many bytes it occupies.
-    fn weight(&self) -> usize {
-        allocated(size_of::<Self>().saturating_add(ARC_BYTES))
-            .saturating_add(self.identity.weight())
-            .saturating_add(self.headers.weight())
-            .saturating_add(self.origin.as_ref().map_or(0, |origin| origin.weight()))
-    }
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -229,8 +170,7 @@ impl Sessions {
             let Some(session) = found else { continue };
             let chosen = candidates.len() == 1
                 || session.origin.as_ref().is_some_and(|origin| {
-                    let names = |jwt: &Jwt| origin.audience.iter().any(|name| jwt.is_audience(name));
-                    let chosen = self.chosen(candidates, origin.issuer.as_deref(), names);
+                    let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
                     chosen.is_some_and(|(chosen, _)| chosen == place)
                 });
             if chosen {
@@ -257,8 +197,8 @@ impl Sessions {
         };
         // Most often there is no other.
         let Some(other) = fitting.next() else { return Some(one) };
-        let named = |(_, entry): &(usize, &Entry)| names(entry.jwt());
-        let found = if named(&one) { None } else { std::iter::once(other).chain(fitting).find(named) };
+        let fits = |(_, entry): &(usize, &Entry)| names(entry.jwt());
+        let found = if fits(&one) { None } else { std::iter::once(other).chain(fitting).find(fits) };
         Some(found.unwrap_or(one))
     }
 
@@ -269,29 +209,32 @@ impl Sessions {
         token: &str,
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Failure)> {
-        let first = candidates.first().copied().unwrap_or_default();
         let mut space = self.space.take();
-        let judged = match Jws::parse(token, &mut space) {
-            Ok(parsed) => {
-                let claims = parsed.claims();
-                let names = |jwt: &Jwt| {
-                    claims.audience().is_some_and(|mut names| names.any(|name| jwt.is_audience(name)))
-                };
-                match self.chosen(candidates, claims.issuer(), names) {
-                    Some((place, entry)) => {
-                        self.verify((place, entry), (token, &parsed), now).map_err(|failure| (place, failure))
-                    }
-                    None => {
-                        let denial =
-                            Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
-                        Err((first, Failure::Denied(denial)))
-                    }
-                }
-            }
-            Err(error) => Err((first, Refusal::from(error).into())),
-        };
+        let first = candidates.first().copied().unwrap_or_default();
+        let judged = Jws::parse(token, &mut space)
+            .map_err(|error| (first, Refusal::from(error).into()))
+            .and_then(|parsed| self.judge_parsed(candidates, (token, &parsed), now));
         self.space.replace(space);
         judged
+    }
+
+    fn judge_parsed(
+        &self,
+        candidates: &[usize],
+        (text, token): (&str, &Jws<'_>),
+        now: UnixTime,
+    ) -> Result<Rc<Session>, (usize, Failure)> {
+        let claims = token.claims();
+        let names = |jwt: &Jwt| {
+            let audience = claims.audience();
+            audience.is_some_and(|mut names| names.any(|name| jwt.is_audience(name)))
+        };
+        let Some((place, entry)) = self.chosen(candidates, claims.issuer(), names) else {
+            let first = candidates.first().copied().unwrap_or_default();
+            let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
+            return Err((first, Failure::Denied(denial)));
+        };
+        self.verify((place, entry), (text, token), now).map_err(|failure| (place, failure))
     }
 
     fn verify(
@@ -301,54 +244,43 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, Failure> {
         let keys = entry.keys().current(now).ok_or(Failure::Keys(Lacking::All))?;
-        let signatures = &self.signatures;
         // Of several keys of one id, the one that is asked about last is the one that counts.
         let new = Cell::new(None);
         let is_known = |key: &Key| {
-            let mut signatures = signatures.borrow_mut();
+            let mut signatures = self.signatures.borrow_mut();
             let mark = signatures.mark(key, text);
             let is_known = mark.is_some_and(|mark| signatures.knows(mark));
             new.set(mark.filter(|_| !is_known));
             is_known
         };
-        let verified =
-            entry.jwt().verify_unless(token, &keys, now, is_known).map_err(|refusal| match refusal {
-                Refusal::KeyUnknown => {
-                    Failure::Keys(Lacking::Id(token.header().key_id.as_deref().map(Into::into)))
-                }
-                refusal => refusal.into(),
-            })?;
-        let expires = verified.expires;
-        let origin = (self.entries.len() > 1).then(|| Box::new(Origin::of(token.claims())));
-        let session = self.session((place, entry), verified, &keys, origin).map_err(Failure::Denied)?;
-        if let Some(mark) = new.get() {
-            signatures.borrow_mut().note(mark);
-        }
-        entry.cache.borrow_mut().insert(text, Rc::clone(&session), (now, expires), session.weight());
-        entry.tally.success.increment();
-        Ok(session)
-    }
-
-    fn session(
-        &self,
-        (place, entry): (usize, &Entry),
-        verified: Verified,
-        keys: &KeySet,
-        origin: Option<Box<Origin>>,
-    ) -> Result<Rc<Session>, Denial> {
-        let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
-            Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
+        let verified = entry.jwt().verify_unless(token, &keys, now, is_known).map_err(|refusal| {
+            if matches!(refusal, Refusal::KeyUnknown) {
+                Failure::Keys(Lacking::Id(token.header().key_id.as_deref().map(Into::into)))
+            } else {
+                refusal.into()
+            }
         })?;
-        Ok(Rc::new(Session {
+        let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
+            let unfit = format_args!("the attribute {attribute} {unfit}");
+            Failure::Denied(Denial::new(Reason::TokenClaim).because(unfit))
+        })?;
+        let session = Rc::new(Session {
             authenticator: place,
             headers,
             subject: verified.subject,
             ends: verified.expires.plus(entry.jwt().leeway()),
+            origin: (self.entries.len() > 1).then(|| Box::new(Origin::of(token.claims()))),
             key: verified.key,
-            origin,
             seen_in: Cell::new(keys.generation()),
             identity: verified.identity,
-        }))
+        });
+        if let Some(mark) = new.get() {
+            self.signatures.borrow_mut().note(mark);
+        }
+        let times = (now, verified.expires);
+        entry.cache.borrow_mut().insert(text, Rc::clone(&session), times, session.weight());
+        entry.tally.success.increment();
+        Ok(session)
     }
 }
 

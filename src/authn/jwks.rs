@@ -232,12 +232,12 @@ fn read_key(entry: &Value<'_>, allowed: &[Algorithm]) -> Result<Key, KeyError> {
     }
     match members.get("key_ops") {
         None => {}
-        Some(Value::List(operations)) => {
+        Some(operations) => {
+            let operations = operations.as_list().ok_or(KeyError::Malformed)?;
             if !operations.iter().any(|operation| operation.as_text() == Some("verify")) {
                 return Err(KeyError::Operations);
             }
         }
-        Some(_) => return Err(KeyError::Malformed),
     }
     let own = match text(members, "alg")? {
         None => None,

@@ -50,11 +50,28 @@ pub struct Space(Vec<u8>);
 
 impl Space {
     /// At least so many bytes, with anything in them.
-    fn of(&mut self, bytes: usize) -> &mut [u8] {
+    fn of(&mut self, bytes: usize) -> Room<'_> {
         if self.0.len() < bytes {
             self.0.resize(bytes, 0);
         }
-        &mut self.0
+        Room(&mut self.0)
+    }
+}
+
+/// What is left of the room while a token is decoded.
+struct Room<'a>(&'a mut [u8]);
+
+impl<'a> Room<'a> {
+    fn decode(&mut self, part: &'static str, text: &str) -> Result<&'a [u8], TokenError> {
+        static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+        let length = ENGINE.decode_slice(text, self.0).map_err(|_| TokenError::Encoding(part))?;
+        let (decoded, rest) = std::mem::take(&mut self.0).split_at_mut_checked(length).unwrap_or_default();
+        self.0 = rest;
+        Ok(decoded)
+    }
+
+    fn object(&mut self, part: &'static str, text: &str) -> Result<Object<'a>, TokenError> {
+        json::object(self.decode(part, text)?).map_err(|error| TokenError::Json(part, error))
     }
 }
 
@@ -85,9 +102,9 @@ impl<'a> Jws<'a> {
         }
         // Decoded, each part is shorter; the decoder wants a little more room than it uses.
         let mut room = space.of(token.len());
-        let header = Header::read(object("header", header, &mut room)?)?;
-        let claims = Claims::read(object("payload", payload, &mut room)?)?;
-        let signature = decode("signature", signature, &mut room)?;
+        let header = Header::read(room.object("header", header)?)?;
+        let claims = Claims::read(room.object("payload", payload)?)?;
+        let signature = room.decode("signature", signature)?;
         Ok(Self { header, claims, signing_input, signature })
     }
 
@@ -251,19 +268,6 @@ fn halves(text: &str) -> Option<(&str, &str)> {
 fn is_audience(value: &Value<'_>) -> bool {
     let list = value.as_list();
     value.as_text().is_some() || list.is_some_and(|list| list.iter().all(|name| name.as_text().is_some()))
-}
-
-/// Decodes a part into the beginning of the room, which loses as much.
-fn decode<'a>(part: &'static str, text: &str, room: &mut &'a mut [u8]) -> Result<&'a [u8], TokenError> {
-    static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
-    let length = ENGINE.decode_slice(text, room).map_err(|_| TokenError::Encoding(part))?;
-    let (decoded, rest) = std::mem::take(room).split_at_mut_checked(length).unwrap_or_default();
-    *room = rest;
-    Ok(decoded)
-}
-
-fn object<'a>(part: &'static str, text: &str, room: &mut &'a mut [u8]) -> Result<Object<'a>, TokenError> {
-    json::object(decode(part, text, room)?).map_err(|error| TokenError::Json(part, error))
 }
 
 #[cfg(test)]
