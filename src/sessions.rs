@@ -246,19 +246,26 @@ impl Sessions {
         let keys = entry.keys().current(now).ok_or(Failure::Keys(Lacking::All))?;
         // Of several keys of one id, the one that is asked about last is the one that counts.
         let new = Cell::new(None);
-        let is_known = |key: &Key| {
+        let known = |key: &Key| {
             let mut signatures = self.signatures.borrow_mut();
             let mark = signatures.mark(key, text);
-            let is_known = mark.is_some_and(|mark| signatures.knows(mark));
-            new.set(mark.filter(|_| !is_known));
-            is_known
+            let verdict = mark.and_then(|mark| signatures.verdict(mark));
+            new.set(mark.filter(|_| verdict.is_none()));
+            verdict
         };
-        let verified = entry.jwt().verify_unless(token, &keys, now, is_known).map_err(|refusal| {
-            if matches!(refusal, Refusal::KeyUnknown) {
-                Failure::Keys(Lacking::Id(token.header().key_id.as_deref().map(Into::into)))
-            } else {
-                refusal.into()
+        let note = |is_good| {
+            if let Some(mark) = new.get() {
+                self.signatures.borrow_mut().note(mark, is_good);
             }
+        };
+        let verified = entry.jwt().verify_unless(token, &keys, now, known).map_err(|refusal| {
+            if matches!(refusal, Refusal::KeyUnknown) {
+                return Failure::Keys(Lacking::Id(token.header().key_id.as_deref().map(Into::into)));
+            }
+            if matches!(refusal, Refusal::Signature) {
+                note(false);
+            }
+            refusal.into()
         })?;
         let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
             let unfit = format_args!("the attribute {attribute} {unfit}");
@@ -274,9 +281,7 @@ impl Sessions {
             seen_in: Cell::new(keys.generation()),
             identity: verified.identity,
         });
-        if let Some(mark) = new.get() {
-            self.signatures.borrow_mut().note(mark);
-        }
+        note(true);
         let times = (now, verified.expires);
         entry.cache.borrow_mut().insert(text, Rc::clone(&session), times, session.weight());
         entry.tally.success.increment();

@@ -203,10 +203,10 @@ impl Jwt {
     /// # Errors
     /// The first thing that is wrong. [`Refusal::KeyUnknown`] may pass once the key store was asked.
     pub fn verify(&self, token: &Jws<'_>, keys: &KeySet, now: UnixTime) -> Result<Verified, Refusal> {
-        self.verify_unless(token, keys, now, |_| false)
+        self.verify_unless(token, keys, now, |_| None)
     }
 
-    /// The same, but `is_known` may say that the signature of this very token was found good with a key before. Nothing
+    /// The same, but `known` may say that the signature of this very token was found good with a key before, or bad. Nothing
     /// else is taken as known.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ impl Jwt {
         token: &Jws<'_>,
         keys: &KeySet,
         now: UnixTime,
-        is_known: impl Fn(&Key) -> bool,
+        known: impl Fn(&Key) -> Option<bool>,
     ) -> Result<Verified, Refusal> {
         let header = token.header();
         let algorithm = algorithm::named(&header.algorithm)
@@ -224,7 +224,8 @@ impl Jwt {
             .ok_or(Refusal::Algorithm)?;
         let kid = header.key_id.as_deref();
         let input = token.signing_input().as_bytes();
-        let verifies = |key: &Key| is_known(key) || key.verify(algorithm, input, token.signature());
+        let verifies =
+            |key: &Key| known(key).unwrap_or_else(|| key.verify(algorithm, input, token.signature()));
         let key = keys.find(kid, algorithm, verifies).map_err(|unverified| match unverified {
             Unverified::KeyUnknown => Refusal::KeyUnknown,
             Unverified::Algorithm => Refusal::Algorithm,

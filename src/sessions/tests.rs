@@ -184,6 +184,28 @@ async fn of_a_token_whose_session_had_to_go_all_but_the_signature_is_judged_agai
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bad_signature_stays_bad_until_the_key_is_another_one() {
+    let bench = Bench::one(1 << 20).await;
+    let token = OTHER_RSA.mint(Algorithm::RS256, &claims());
+    for _ in 0..3 {
+        assert_eq!(bench.reason(&token).await, Reason::TokenSignature);
+    }
+    assert_eq!(bench.reason(&mint(json!({}))).await, Reason::Allowed);
+    bench.issuer.says(&[jwk(&OTHER_RSA, "k")]);
+    sleep(Duration::from_secs(61)).await;
+    assert_eq!(bench.reason(&token).await, Reason::Allowed);
+    assert_eq!(bench.reason(&mint(json!({}))).await, Reason::TokenSignature);
+    bench.issuer.says(&[jwk(&RSA, "k"), jwk(&OTHER_RSA, "k")]);
+    sleep(Duration::from_secs(61)).await;
+    for token in [token, mint(json!({}))] {
+        assert_eq!(bench.reason(&token).await, Reason::Allowed);
+    }
+    for _ in 0..3 {
+        assert_eq!(bench.reason(&forged()).await, Reason::TokenSignature);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_ends_with_its_key() {
     let bench = Bench::one(1 << 20).await;
     let token = mint(json!({}));

@@ -1,4 +1,4 @@
-use super::{Signatures, TURN};
+use super::{BAD, Signatures, TURN};
 use crate::authn::algorithm::ASYMMETRIC;
 use crate::authn::key::Key;
 use crate::authn::testing::{OTHER_RSA, RSA};
@@ -16,12 +16,12 @@ fn key(pem: &str) -> Key {
 
 fn note(signatures: &mut Signatures, key: &Key, token: &str) {
     let mark = signatures.mark(key, token).unwrap();
-    signatures.note(mark);
+    signatures.note(mark, true);
 }
 
 fn knows(signatures: &mut Signatures, key: &Key, token: &str) -> bool {
     let mark = signatures.mark(key, token).unwrap();
-    signatures.knows(mark)
+    signatures.verdict(mark) == Some(true)
 }
 
 #[test]
@@ -50,11 +50,14 @@ fn as_many_are_known_as_were_promised_and_no_more_than_twice_as_many() {
     let (mut ours, own) = (signatures(10), key(&RSA.public));
     for number in 0..100 {
         note(&mut ours, &own, &number.to_string());
-        assert!(ours.recent.len() <= 10 && ours.older.len() <= 10);
+        assert!(ours.good.recent.len() <= 10 && ours.good.older.len() <= 10);
         for earlier in (0..=number).rev().take(10) {
-            assert!(ours.recent.len() + ours.older.len() <= 20);
+            assert!(ours.good.recent.len() + ours.good.older.len() <= 20);
             let mark = ours.mark(&own, &earlier.to_string()).unwrap();
-            assert!(ours.recent.contains(&mark) || ours.older.contains(&mark), "{earlier} at {number}");
+            assert!(
+                ours.good.recent.contains(&mark) || ours.good.older.contains(&mark),
+                "{earlier} at {number}"
+            );
         }
     }
 }
@@ -74,18 +77,43 @@ fn as_many_in_turn_as_were_promised_are_all_known_on_the_second_turn() {
 }
 
 #[test]
+fn bad_signatures_drive_out_no_good_ones_nor_the_other_way_round() {
+    let (mut ours, own) = (signatures(2), key(&RSA.public));
+    note(&mut ours, &own, "good");
+    let bad = ours.mark(&own, "bad").unwrap();
+    ours.note(bad, false);
+    for number in 0..BAD * 3 {
+        let mark = ours.mark(&own, &number.to_string()).unwrap();
+        assert_eq!(ours.verdict(mark), None);
+        ours.note(mark, false);
+        assert_eq!(ours.verdict(mark), Some(false));
+    }
+    assert!(ours.bad.recent.len() + ours.bad.older.len() <= BAD * 2);
+    assert_eq!(ours.verdict(bad), None, "it was driven out");
+    assert!(knows(&mut ours, &own, "good"));
+    ours.note(bad, false);
+    for number in 0..100 {
+        note(&mut ours, &own, &format!("good {number}"));
+    }
+    assert_eq!(ours.verdict(bad), Some(false));
+}
+
+#[test]
 fn what_nobody_asks_for_is_forgotten() {
     let (mut ours, own) = (signatures(10), key(&RSA.public));
     let start = UnixTime::from_seconds(1_000_000);
     ours.purge(start);
     note(&mut ours, &own, "kept");
     note(&mut ours, &own, "gone");
+    let bad = ours.mark(&own, "bad").unwrap();
+    ours.note(bad, false);
     for turn in 1..5 {
         ours.purge(start.plus(TURN * turn));
         ours.purge(start.plus(TURN * turn));
         assert!(knows(&mut ours, &own, "kept"), "{turn}");
     }
     assert!(!knows(&mut ours, &own, "gone"));
+    assert_eq!(ours.verdict(bad), None);
     ours.purge(start.plus(TURN * 5));
     // A clock that was set back does not stop the forgetting.
     ours.purge(start);
