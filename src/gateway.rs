@@ -171,9 +171,10 @@ impl Local {
         }
     }
 
-    /// Closes connections to services that nobody has used for long.
-    pub fn purge(&self) {
+    /// Closes connections to services that nobody has used for long, and forgets tokens that nobody sends any more.
+    pub fn purge(&self, now: UnixTime) {
         self.forward.pools().iter().for_each(|pool| pool.purge());
+        self.sessions.purge(now);
     }
 
     async fn serve(
