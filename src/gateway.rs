@@ -22,10 +22,7 @@ use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::RouteTally;
-use http::header::{
-    ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
-    UPGRADE,
-};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
@@ -396,8 +393,6 @@ fn upgraded(answer: Answer, permit: &Permit, word: Option<HeaderValue>, now: Uni
         Answer::Tunnel(response, service) => (response, service),
     };
     let headers = response.headers_mut();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if let (Some(word), false) = (word, headers.contains_key(SEC_WEBSOCKET_PROTOCOL)) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, word);
     }

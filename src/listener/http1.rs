@@ -8,12 +8,14 @@ mod watch;
 use super::context::Context;
 use crate::denial::{Denial, Reason};
 use crate::gateway::Opening;
+use crate::proxy::forward::ServiceEnd;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
 use crate::wire::head::Limits;
 use crate::wire::inbound::Inbound;
 use crate::wire::request::{HeadReader, RequestHead};
 use answer::answer;
+use bytes::BytesMut;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -80,6 +82,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
         }
     }
     drop(watch);
+    shared.borrow_mut().end_turn();
     if let Some(inbound) = Rc::into_inner(shared) {
         Box::pin(finish(next, inbound.into_inner(), context)).await;
     }
@@ -164,7 +167,7 @@ async fn head(
 async fn finish(next: Next, inbound: Inbound, context: Rc<Context>) {
     let Inbound { mut stream, unread, .. } = inbound;
     match next {
-        Next::Tunnel(opening) => tunnel(stream, &unread, *opening, &context).await,
+        Next::Tunnel(opening) => tunnel(stream, unread, *opening, &context).await,
         Next::Refuse(reason) => refuse(stream, reason, &context).await,
         Next::Linger => linger(stream).await,
         Next::Close if !unread.is_empty() => linger(stream).await,
@@ -197,12 +200,16 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
 }
 
 /// Runs a tunnel that a handshake has opened.
-async fn tunnel(client: Stream, said: &[u8], opening: Opening, context: &Context) {
-    let tunnel = Tunnel::new(client, opening.service.stream, &opening.service.early);
+async fn tunnel(client: Stream, said: BytesMut, opening: Opening, context: &Context) {
+    let Opening { service, until, mut record } = opening;
+    let ServiceEnd { stream, early, permit } = *service;
+    let tunnel = Tunnel::new(client, stream, (&said, &early));
+    // A tunnel may live long: it holds no buffer but its own.
+    drop((said, early));
     let tally = &context.gateway.recorder().tally;
     tally.tunnels.increment();
-    let bytes = tunnel.run(said, opening.until, context.drain.tunnels_ended()).await;
+    let bytes = tunnel.run(until, context.drain.tunnels_ended()).await;
     tally.tunnels.decrement();
-    let mut record = opening.record;
     record.sent(bytes);
+    drop(permit);
 }

@@ -45,22 +45,15 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// A tunnel between two streams; `early` is what the service sent right behind its 101.
+    /// A tunnel between two streams; `said` is what the client sent right behind its handshake, `early` what the
+    /// service sent right behind its 101.
     #[must_use]
-    pub fn new(client: Stream, service: Stream, early: &[u8]) -> Self {
-        Self { client, service, up: Direction::default(), down: Direction::begun(early) }
+    pub fn new(client: Stream, service: Stream, (said, early): (&[u8], &[u8])) -> Self {
+        Self { client, service, up: Direction::begun(said), down: Direction::begun(early) }
     }
 
     /// Carries bytes until a side ends, `expires` comes, or `drained` ends; returns how many were carried.
-    ///
-    /// `said` is what the client sent right behind its handshake.
-    pub async fn run(
-        mut self,
-        said: &[u8],
-        expires: Option<Instant>,
-        drained: impl Future<Output = ()>,
-    ) -> u64 {
-        self.up = Direction::begun(said);
+    pub async fn run(mut self, expires: Option<Instant>, drained: impl Future<Output = ()>) -> u64 {
         let expiry = async {
             match expires {
                 Some(at) => tokio::time::sleep_until(at).await,
