@@ -92,7 +92,8 @@ impl Upload {
         let sending = framing(headers, &body);
         let mut out = Outbound::default();
         out.begin(sending, |bytes| encode::request_head(bytes, method, target, headers, sending));
-        let body = Some(body).filter(|body| !body.is_end_stream());
+        // What the head announces has to end: chunks, even if there are none.
+        let body = Some(body).filter(|_| !matches!(sending, Sending::Nothing | Sending::Length(0)));
         Self { out, body }
     }
 
@@ -298,7 +299,7 @@ impl Download {
     }
 
     /// The service may answer before it has the whole request, and go on reading.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) {
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         let Some(upload) = &mut self.upload else { return };
         match upload.poll(cx, &mut self.connection.inbound.stream) {
             Poll::Pending => {}

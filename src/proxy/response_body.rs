@@ -105,6 +105,13 @@ impl ResponseBody {
         matches!(self.source, Source::Http1 { .. } | Source::Http2 { .. })
     }
 
+    /// Sends on what is left of the request, while nobody takes any of the response.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Source::Http1 { download, .. } = &mut self.source {
+            download.poll_upload(cx);
+        }
+    }
+
     /// Counts the request as long as the service's response is on its way. An answer of our own does not count: a
     /// client that will not take it must not hold its connection open with it.
     pub fn hold(&mut self, in_flight: InFlight) {

@@ -102,7 +102,9 @@ fn parse(head: &Bytes, to_head: bool) -> Result<ResponseHead, ResponseFault> {
     *response.version_mut() = Version::HTTP_11;
     *response.headers_mut() = head::fields(head, parsed.headers).ok_or(ResponseFault::Head)?;
     put_right(response.headers_mut(), facts, framing);
-    let reusable = stays && !facts.close && framing != Framing::Close;
+    // Behind a 101 another protocol is spoken, whether anybody asked for it or not.
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+    let reusable = stays && !facts.close && !switched && framing != Framing::Close;
     Ok(ResponseHead { response, framing, reusable })
 }
 

@@ -25,6 +25,8 @@ mod cli;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
