@@ -1,5 +1,6 @@
 //! Wall time enters the program here and nowhere else, so that a test can put its own in.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
@@ -64,6 +65,24 @@ impl Clock for SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// How often a worker keeps house: closes what is unused for too long, hands over its log, and looks at the clock.
+pub const TICK: Duration = Duration::from_millis(200);
+
+thread_local! {
+    static LATELY: Cell<Option<(Instant, UnixTime)>> = const { Cell::new(None) };
+}
+
+/// Notes the time for [`lately`], on this thread; called every now and then by whoever keeps house there.
+pub fn strike(clock: &dyn Clock) {
+    LATELY.set(Some((Instant::now(), clock.now())));
+}
+
+/// The time when this thread's clock struck last: for what need not be exact, since reading the clock is not free.
+#[must_use]
+pub fn lately() -> (Instant, UnixTime) {
+    LATELY.get().unwrap_or_else(|| (Instant::now(), SystemClock.now()))
 }
 
 /// A moment on the monotonic clock, `duration` after `from`; `from` itself where there is no such moment.

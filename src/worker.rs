@@ -4,7 +4,7 @@
 //! has more connections than another hands what it accepts over, so that few long-lived connections spread out.
 
 use crate::authn::cache::Bounds;
-use crate::clock::{Clock, after};
+use crate::clock::{Clock, TICK, after, strike};
 use crate::config::log::LogFormat;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
@@ -33,9 +33,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior};
-
-/// How often a worker closes what is unused for too long, and hands over its log.
-const TICK: Duration = Duration::from_millis(200);
 
 /// How often a draining worker looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
@@ -243,6 +240,7 @@ impl Worker {
     }
 
     fn tidy(&self) {
+        strike(self.gateway.recorder().clock.as_ref());
         self.gateway.snapshot().purge();
         buffers::trim();
         if let Some(log) = &self.gateway.recorder().log {

@@ -90,7 +90,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
 
 /// Waits for the client to say something.
 async fn park(shared: &RefCell<Inbound>, context: &Context, watch: &mut Watch, idle: Duration) -> Next {
-    watch.begin(idle);
+    watch.begin_lately(idle);
     let mut draining = pin!(context.drain.begun());
     poll_fn(|cx| {
         match shared.borrow_mut().poll_fill(cx) {

@@ -146,6 +146,9 @@ pub struct Exchange {
     connection: Connection,
     upload: Upload,
     to_head: bool,
+    begun: Instant,
+    /// Whether the request could not be sent in one go.
+    waited: bool,
     /// How long the service may take once it has the whole request.
     limit: Duration,
     deadline: Option<Instant>,
@@ -156,10 +159,26 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins to send on `connection`.
+    /// Begins to send on `connection`, at `now`.
     #[must_use]
-    pub const fn new(connection: Connection, upload: Upload, to_head: bool, limit: Duration) -> Self {
-        Self { connection, upload, to_head, limit, deadline: None, seen: 0, interim: 0, deaf: None }
+    pub const fn new(
+        connection: Connection,
+        upload: Upload,
+        to_head: bool,
+        (now, limit): (Instant, Duration),
+    ) -> Self {
+        Self {
+            connection,
+            upload,
+            to_head,
+            begun: now,
+            waited: false,
+            limit,
+            deadline: None,
+            seen: 0,
+            interim: 0,
+            deaf: None,
+        }
     }
 
     /// The request, if no byte of it was sent: it may be tried on another connection.
@@ -203,8 +222,12 @@ impl Exchange {
             return Ok(());
         }
         match self.upload.poll(cx, &mut self.connection.inbound.stream) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.deadline = Some(after(Instant::now(), self.limit)),
+            // From now on it takes longer than a moment.
+            Poll::Pending => self.waited = true,
+            Poll::Ready(Ok(())) => {
+                let now = if self.waited { Instant::now() } else { self.begun };
+                self.deadline = Some(after(now, self.limit));
+            }
             Poll::Ready(Err(ExchangeError::Broken(error))) => {
                 // It may have answered before it stopped to listen.
                 self.deaf = Some(error);

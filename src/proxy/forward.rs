@@ -89,7 +89,7 @@ impl Forward {
         let response = if pool.upstream().http2 {
             Box::pin(multiplexed(pool, outgoing)).await?
         } else {
-            let (head, exchange) = exchange(pool, outgoing).await?;
+            let (head, exchange) = exchange(pool, outgoing, started).await?;
             let download = exchange.into_download(&head);
             head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)))
         };
@@ -115,7 +115,7 @@ impl Forward {
         let started = Instant::now();
         let limit = pool.upstream().response_timeout;
         let (upload, to_head) = upload(outgoing);
-        let mut exchange = Exchange::new(connection, upload, to_head, limit);
+        let mut exchange = Exchange::new(connection, upload, to_head, (started, limit));
         let head = poll_fn(|cx| exchange.poll_head(cx)).await.map_err(|error| unanswered(&error))?;
         answered(pool, started, record);
         if head.response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -140,18 +140,27 @@ impl Forward {
 
 /// Sends over HTTP/1.1: on a connection that was used before if there is one, and once more on a fresh one when not a
 /// byte of the request was sent.
-async fn exchange(pool: &Pool, outgoing: Outgoing) -> Result<(ResponseHead, Exchange), Denial> {
+async fn exchange(
+    pool: &Pool,
+    outgoing: Outgoing,
+    started: Instant,
+) -> Result<(ResponseHead, Exchange), Denial> {
     let limit = pool.upstream().response_timeout;
+    let mut now = started;
     let (mut upload, to_head) = upload(outgoing);
-    let mut idle = pool.take_idle();
+    let mut idle = pool.take_idle(now);
     loop {
         let retryable = idle.is_some();
         let connection = match idle.take() {
             Some(connection) => connection,
             // In a box, since few requests open a connection, and all would carry the room for it.
-            None => Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?,
+            None => {
+                let connection = Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?;
+                now = Instant::now();
+                connection
+            }
         };
-        let mut exchange = Exchange::new(connection, upload, to_head, limit);
+        let mut exchange = Exchange::new(connection, upload, to_head, (now, limit));
         let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
             Ok(head) => return Ok((head, exchange)),
             Err(error) => error,

@@ -145,10 +145,10 @@ impl Pool {
     }
 
     /// A connection that another request has used before, if one waits.
-    pub fn take_idle(&self) -> Option<Connection> {
+    pub fn take_idle(&self, now: Instant) -> Option<Connection> {
         loop {
             let Idle { mut connection, since } = self.idle.borrow_mut().pop()?;
-            let unused = since.elapsed();
+            let unused = now.saturating_duration_since(since);
             // The longer it was unused, the likelier the service has closed it.
             if unused < self.upstream.idle_timeout && connection.is_sound(unused > FRESH) {
                 return Some(connection);

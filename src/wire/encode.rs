@@ -71,14 +71,14 @@ pub fn response_head(
         out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    fields(out, headers, sending);
+    let dated = fields(out, headers, sending);
     out.extend_from_slice(match connection {
         Connection::Silent => b"".as_slice(),
         Connection::KeepAlive => b"connection: keep-alive\r\n",
         Connection::Close => b"connection: close\r\n",
         Connection::Upgrade => b"connection: Upgrade\r\nupgrade: websocket\r\n",
     });
-    if !headers.contains_key(DATE) {
+    if !dated {
         out.extend_from_slice(b"date: ");
         date::append(out, now);
         out.extend_from_slice(b"\r\n");
@@ -101,9 +101,11 @@ pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields, and what says where the body ends: ours, whatever stood there.
-fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) {
+/// Appends the fields, and what says where the body ends: ours, whatever stood there. Whether there was a date.
+fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) -> bool {
+    let mut dated = false;
     for (name, value) in headers {
+        dated |= name == DATE;
         let frames = name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
         if frames && !(sending == Sending::Described && name == CONTENT_LENGTH) {
             continue;
@@ -122,6 +124,7 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) {
         }
         Sending::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
+    dated
 }
 
 #[cfg(test)]

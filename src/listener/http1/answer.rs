@@ -1,6 +1,7 @@
 //! One request from its head to the last byte of its response.
 
 use super::Next;
+use crate::clock::lately;
 use crate::gateway::Opening;
 use crate::listener::context;
 use crate::proxy::request_body::ClientBody;
@@ -96,7 +97,7 @@ async fn respond(
         After::StayAsAsked => Connection::KeepAlive,
         After::Stay | After::Close => Connection::Silent,
     };
-    let now = context.gateway.recorder().clock.now();
+    let (_, now) = lately();
     let mut out = Outbound::default();
     out.begin(sending, |bytes| {
         encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));

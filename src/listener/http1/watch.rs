@@ -1,6 +1,6 @@
 //! The timer of a connection: one, and it is moved only when it fires too early, or late would be too late.
 
-use crate::clock::after;
+use crate::clock::{TICK, after, lately};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,6 +23,13 @@ impl Watch {
     /// What begins now may take so long.
     pub(super) fn begin(&mut self, duration: Duration) {
         self.deadline = after(Instant::now(), duration);
+        self.keep_up();
+    }
+
+    /// The same for what need not be exact: it may take a moment more.
+    pub(super) fn begin_lately(&mut self, duration: Duration) {
+        let (lately, _) = lately();
+        self.deadline = after(after(lately, duration), TICK);
         self.keep_up();
     }
 
