@@ -14,3 +14,5 @@ pub mod inbound;
 pub mod outbound;
 pub mod request;
 pub mod response;
+#[cfg(test)]
+mod tests;

@@ -154,14 +154,16 @@ impl Chunked {
             return Ok(Some(HeaderMap::new()));
         }
         let window = bytes.get(..self.trailer_bytes).unwrap_or(bytes);
+        // An empty line cannot come first any more, nor can a line begin with a blank.
+        if matches!(window, [b'\n' | b' ' | b'\t', ..] | [b'\r', _, ..]) {
+            return Err(Reason::HeadMalformed);
+        }
         let Some(end) = head::end(window, seen) else {
             if window.len() >= self.trailer_bytes {
                 return Err(Reason::HeadTooLarge);
             }
-            // An empty line cannot come first any more, nor can a line begin with a blank.
-            let lost = matches!(window, [b'\n' | b' ' | b'\t', ..] | [b'\r', _, ..]);
             self.expect = Expect::Trailers { seen: window.len() };
-            return if lost { Err(Reason::HeadMalformed) } else { Ok(None) };
+            return Ok(None);
         };
         let section = bytes.split_to(end).freeze();
         let mut fields = vec![httparse::EMPTY_HEADER; self.trailer_fields];

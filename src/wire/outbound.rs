@@ -71,7 +71,7 @@ impl Outbound {
     /// Whether another piece may be given before what is there was written.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.data.is_empty() && self.front.len() < GATHERED
+        self.data.is_empty() && self.back.is_empty() && self.front.len() < GATHERED
     }
 
     /// Whether everything was written.
@@ -174,11 +174,13 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
-    use super::{Misfit, Outbound, Sending};
+    use super::{COPIED, Misfit, Outbound, Sending};
     use crate::stream::Stream;
     use bytes::Bytes;
     use http::HeaderMap;
     use http_body::Frame;
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
     use std::future::poll_fn;
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
@@ -232,6 +234,73 @@ mod tests {
         assert_eq!(sent(Sending::Chunked, pieces).await, b"HEAD\r\n\r\n1\r\na\r\n0\r\nx-sum: 1\r\n\r\n");
         let pieces = vec![Frame::data(Bytes::from_static(b"a")), Frame::trailers(trailers)];
         assert_eq!(sent(Sending::Length(1), pieces).await, b"HEAD\r\n\r\na", "no place for trailers");
+    }
+
+    /// The kernel may take all of a piece, but not the line end behind it.
+    #[test]
+    fn nothing_overtakes_what_was_written_in_part() {
+        let data = [b'x'; COPIED + 1];
+        let chunk = [b"1001\r\n".as_slice(), &data, b"\r\n"].concat();
+        for count in 0..=chunk.len() {
+            let mut out = Outbound::default();
+            out.begin(Sending::Chunked, |_| {});
+            out.push(Frame::data(Bytes::copy_from_slice(&data))).unwrap();
+            let mut written = waiting(&out)[..count].to_vec();
+            assert!(!out.has_room());
+            out.advance(count);
+            assert_eq!(out.has_room(), count == chunk.len(), "after {count} of {}", chunk.len());
+            written.extend(waiting(&out));
+            assert_eq!(written, chunk);
+        }
+    }
+
+    /// What would be written next.
+    fn waiting(out: &Outbound) -> Vec<u8> {
+        [&out.front[out.written..], &out.data, out.back].concat()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn pieces_keep_their_order_however_little_is_taken(
+            pieces in prop::collection::vec((any::<u8>(), prop_oneof![3 => 0..40_usize, 1 => 4090..4110_usize, 1 => 0..20_000_usize]), 0..6),
+            steps in prop::collection::vec(any::<Index>(), 1..20),
+            sending in select(vec![Sending::Chunked, Sending::Close]),
+        ) {
+            let pieces: Vec<Vec<u8>> = pieces.into_iter().map(|(byte, length)| vec![byte; length]).collect();
+            let mut expected = Vec::new();
+            for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                if sending == Sending::Close {
+                    expected.extend_from_slice(piece);
+                } else {
+                    expected.extend([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+                }
+            }
+            expected.extend_from_slice(if sending == Sending::Close { b"" } else { b"0\r\n\r\n" });
+            let (mut out, mut written, mut steps) = (Outbound::default(), Vec::new(), steps.iter().cycle());
+            out.begin(sending, |_| {});
+            let mut pieces = pieces.into_iter().map(Some).chain([None]).peekable();
+            while pieces.peek().is_some() || !out.is_empty() {
+                if let Some(piece) = if out.has_room() { pieces.next() } else { None } {
+                    match piece {
+                        Some(piece) => out.push(Frame::data(piece.into())).unwrap(),
+                        None => out.end().unwrap(),
+                    }
+                }
+                let waits = waiting(&out);
+                // Often right up to the end of a part.
+                let count = match steps.next().unwrap().index(waits.len() + 4) {
+                    0 => out.front.len() - out.written,
+                    1 => waits.len() - out.back.len(),
+                    count => count.min(waits.len()),
+                };
+                let count = count.clamp(usize::from(!waits.is_empty()), waits.len());
+                written.extend_from_slice(&waits[..count]);
+                out.advance(count);
+            }
+            prop_assert!(written == expected);
+        }
     }
 
     #[test]

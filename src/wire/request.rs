@@ -79,9 +79,10 @@ impl HeadReader {
         }
         let window = bytes.get(..self.limits.header_bytes).unwrap_or(bytes);
         let Some(end) = head::end(window, self.seen) else {
-            let fresh = window.get(self.seen..).unwrap_or_default();
-            if fresh.iter().any(|byte| is_control(*byte)) {
-                return Err(Reason::HeadMalformed);
+            let fresh = window.iter().skip(self.seen);
+            if let Some(sound) = fresh.copied().position(is_control) {
+                let lost = self.seen.saturating_add(sound).saturating_add(1);
+                return Err(lost_fault(window.get(..lost).unwrap_or_default(), self.limits.headers));
             }
             if window.len() >= self.limits.header_bytes {
                 return Err(Reason::HeadTooLarge);
@@ -114,6 +115,17 @@ impl HeadReader {
 /// What no head holds, so that nobody need wait for the end of one that does.
 const fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t')
+}
+
+/// What a head is refused for that ends with what it must not hold: the same as if all of it had come.
+fn lost_fault(text: &[u8], most: usize) -> Reason {
+    let mut room = vec![httparse::EMPTY_HEADER; most];
+    let mut request = httparse::Request::new(&mut room);
+    match request.parse(text) {
+        Err(httparse::Error::Token) => token_fault(&request, text),
+        Err(error) => fault(error),
+        Ok(_) => Reason::HeadMalformed,
+    }
 }
 
 fn parse<const FIELDS: usize>(head: &Bytes, most: usize) -> Result<RequestHead, Reason> {

@@ -7,6 +7,8 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, Version};
 use std::mem::MaybeUninit;
 
+/// What every response begins with.
+const START: &[u8] = b"HTTP/1.";
 /// The longest head of a response, in bytes.
 const HEAD_BYTES: usize = 128 << 10;
 /// The most fields of a response.
@@ -56,14 +58,13 @@ pub fn read(
     seen: &mut usize,
     to_head: bool,
 ) -> Result<Option<ResponseHead>, ResponseFault> {
+    // What does not begin so can never be one, nor need it be waited for; no empty line stands before it either.
+    if !START.starts_with(bytes.get(..START.len()).unwrap_or(bytes)) {
+        return Err(ResponseFault::Head);
+    }
     let Some(end) = head::end(bytes, *seen) else {
         *seen = bytes.len();
-        let could_be = b"HTTP/1.".starts_with(bytes.get(..7).unwrap_or(bytes));
-        return match bytes.len() {
-            _ if !could_be => Err(ResponseFault::Head),
-            HEAD_BYTES.. => Err(ResponseFault::TooLarge),
-            _ => Ok(None),
-        };
+        return if bytes.len() >= HEAD_BYTES { Err(ResponseFault::TooLarge) } else { Ok(None) };
     };
     *seen = 0;
     if end > HEAD_BYTES {

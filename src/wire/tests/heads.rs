@@ -1,8 +1,9 @@
 //! Which heads pass, and why the others do not.
 
-use super::{HEAD, LIMITS, WIDE, assert_passes, assert_refused, feed, whole, with_fields};
-use crate::denial::Reason::{HeadMalformed, HeadTooLarge, MethodRefused, PathRefused};
-use crate::listener::inspect::Phase;
+use super::{HEAD, LIMITS, WIDE, assert_refused, assert_taken, refusal, whole, with_fields};
+use super::{Message, Requests};
+use crate::denial::Reason::{HeadMalformed, HeadTooLarge, PathRefused};
+use crate::wire::body::Framing;
 
 #[test]
 fn good_heads_pass() {
@@ -16,7 +17,7 @@ fn good_heads_pass() {
         &with_fields("Content-Length: 0\r\n"),
         &with_fields("X-Empty:\r\nX-Latin: \u{e9}\r\nX-Tab: a\tb\r\nConnection: upgrade\r\n"),
     ] {
-        assert_passes(head, 1, Phase::Idle);
+        assert_taken(head, 1, true);
     }
 }
 
@@ -55,7 +56,7 @@ fn framing_that_could_be_read_in_two_ways_is_refused() {
     }
     let old = "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_refused("", old, HeadMalformed);
-    assert_passes(&with_fields("Content-Length: 9223372036854775807\r\n"), 1, Phase::Body);
+    assert_taken(&with_fields("Content-Length: 9223372036854775807\r\n"), 1, false);
 }
 
 #[test]
@@ -117,13 +118,13 @@ fn lines_are_what_the_grammar_says() {
         assert_refused(HEAD, head, HeadMalformed);
     }
     assert_refused("", "\r\n".repeat(9) + HEAD, HeadMalformed);
-    assert_passes(&("\r\n".repeat(8) + HEAD), 1, Phase::Idle);
+    assert_taken(&("\r\n".repeat(8) + HEAD), 1, true);
     // A TLS client that meets a plain port need not wait for a timeout.
     assert_refused("", b"\x16\x03\x01\x02\0", HeadMalformed);
 }
 
 #[test]
-fn targets_that_the_server_would_cut_or_answer_itself_are_refused() {
+fn targets_that_would_be_cut_or_cannot_be_held_are_refused() {
     let targets: &[&[u8]] = &[
         b"/a#b",
         b"/#",
@@ -175,10 +176,23 @@ fn each_byte_of_a_target_is_judged_as_the_library_does_or_more_strictly() {
 }
 
 #[test]
-fn connect_and_trace_are_refused_by_name() {
-    assert_refused("", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", MethodRefused);
-    assert_refused(HEAD, "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", MethodRefused);
-    assert_passes("connect / HTTP/1.1\r\nHost: a\r\n\r\n", 1, Phase::Idle);
+fn what_may_be_done_is_not_judged_here() {
+    for head in ["TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "connect a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"] {
+        assert_taken(&(head.to_owned() + HEAD), 2, true);
+    }
+    assert_taken("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 1, true);
+}
+
+#[test]
+fn a_head_is_handed_on_as_it_was() {
+    let head = "pUT /%41/../b?c=%20&d HTTP/1.0\r\nHOST: a:80\r\nX-a:  b  c\t\r\nx-A: \u{e9},\"\r\nB:\r\n\r\n";
+    let outcome = whole(head);
+    let Message { start, fields, framing, .. } = &outcome.messages[0];
+    assert_eq!((start.method.as_str(), start.target.as_str(), start.old), ("pUT", "/%41/../b?c=%20&d", true));
+    assert_eq!((*framing, fields.len()), (Framing::Empty, 4));
+    let of = |name: &str| fields.get_all(name).iter().map(|value| value.as_bytes()).collect::<Vec<_>>();
+    assert_eq!((of("host"), of("b")), (vec![b"a:80".as_slice()], vec![b"".as_slice()]));
+    assert_eq!(of("x-a"), [b"b  c".as_slice(), "\u{e9},\"".as_bytes()]);
 }
 
 #[test]
@@ -187,24 +201,46 @@ fn a_head_keeps_to_its_limits() {
         let head = "GET / HTTP/1.1\r\nHost: a\r\nX: \r\n\r\n";
         head.replace("X: ", &format!("X: {}", "x".repeat(bytes - head.len())))
     };
-    assert_passes(&head_of(LIMITS.header_bytes), 1, Phase::Idle);
-    assert_passes(&head_of(LIMITS.header_bytes).repeat(3), 3, Phase::Idle);
+    assert_taken(&head_of(LIMITS.header_bytes), 1, true);
+    assert_taken(&head_of(LIMITS.header_bytes).repeat(3), 3, true);
     assert_refused("", head_of(LIMITS.header_bytes + 1), HeadTooLarge);
-    assert_refused("", "\r\n".to_owned() + &head_of(LIMITS.header_bytes - 1), HeadTooLarge);
+    // Empty lines are counted for themselves.
+    assert_taken(&("\r\n".repeat(8) + &head_of(LIMITS.header_bytes)), 1, true);
     // What comes too late to matter is not looked at: a limit of bytes is a limit of work.
     assert_refused("", head_of(LIMITS.header_bytes + 1) + "\0", HeadTooLarge);
     assert_refused("", "A".repeat(LIMITS.header_bytes), HeadTooLarge);
-    assert_passes(&with_fields(&"X: y\r\n".repeat(7)), 1, Phase::Idle);
+    assert_taken(&with_fields(&"X: y\r\n".repeat(7)), 1, true);
     assert_refused("", with_fields(&"X: y\r\n".repeat(8)), HeadTooLarge);
 }
 
 #[test]
-fn wide_limits_stop_where_the_server_would_answer_itself() {
-    let refused = |head: String| feed(WIDE, [head.as_bytes()]).refused;
+fn wide_limits_stop_at_what_can_be_held() {
+    let refused = |head: String| refusal(WIDE, head);
     assert_eq!(refused(with_fields(&"X: y\r\n".repeat(999))), None);
     assert_eq!(refused(with_fields(&"X: y\r\n".repeat(1000))), Some(HeadTooLarge));
     let head = |length: usize| format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", "/".repeat(length));
     assert_eq!((refused(head(65_534)), refused(head(65_535))), (None, Some(HeadTooLarge)));
     let name = |length: usize| with_fields(&format!("{}: y\r\n", "x".repeat(length)));
     assert_eq!((refused(name(65_535)), refused(name(65_536))), (None, Some(HeadTooLarge)));
+}
+
+/// A control byte ends a head at once, for the reason that its end would have ended it for.
+#[test]
+fn an_incomplete_head_is_refused_as_soon_as_nothing_can_mend_it() {
+    for (head, reason) in [
+        ("\u{1}", HeadMalformed),
+        ("GE\0", HeadMalformed),
+        ("GET /\0", PathRefused),
+        ("GET /a\u{7f}", PathRefused),
+        ("GET / HTTP/1.\0", HeadMalformed),
+        ("GET / HTTP/1.1\r\n\0", HeadMalformed),
+        ("GET / HTTP/1.1\r\nHost: \0", HeadMalformed),
+        ("GET / HTTP/1.1\r\nHost: a\r\nX:\r\nX:\r\nX:\r\nX:\r\nX:\r\nX:\r\nX:\r\nX:\r\nX:\0", HeadTooLarge),
+    ] {
+        assert_refused("", head, reason);
+        assert_refused("", head.to_owned() + "\r\n\r\n", reason);
+        let mut reader = Requests::reader(LIMITS);
+        reader.read(&head.as_bytes()[..head.len() - 1]);
+        assert_eq!(reader.refused, None, "{head:?}");
+    }
 }
