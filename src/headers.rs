@@ -247,10 +247,16 @@ impl CleanHead {
         (self.method, self.path, headers)
     }
 
-    /// Writes the field lines of an HTTP/1.1 message (RFC 9112 §5), without the empty line behind them. There is no `TE`:
-    /// HTTP/1.1 needs no leave to send trailers.
+    /// Whether the client said how long the body is.
+    #[must_use]
+    pub fn tells_length(&self) -> bool {
+        self.headers.contains_key(CONTENT_LENGTH)
+    }
+
+    /// Writes the field lines of an HTTP/1.1 message (RFC 9112 §5), without the empty line behind them and without the length,
+    /// which whoever frames the message writes. There is no `TE`: HTTP/1.1 needs no leave to send trailers.
     pub fn write_fields(&self, message: &mut impl BufMut) {
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
             line(message, name, if *name == HOST { &self.host } else { value });
         }
         message.put_slice(self.way.lines());

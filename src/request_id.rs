@@ -32,8 +32,9 @@ impl RequestIds {
         let mut pool = self.random.borrow_mut();
         if pool.is_empty() {
             let mut bytes = [0_u8; RANDOM * BATCH];
-            // Ids need not be secret: should the generator fail, time alone still tells them apart.
-            aws_lc_rs::rand::fill(&mut bytes).ok();
+            // Ids need not be secret: should the system have none, time alone still tells them apart. Not from AWS-LC, whose
+            // own generator takes tens of milliseconds to start, in the middle of a thread's first request.
+            getrandom::fill(&mut bytes).ok();
             pool.extend(bytes.as_chunks::<RANDOM>().0);
         }
         pool.pop().unwrap_or_default()

@@ -5,6 +5,7 @@
 
 use super::request_body::{BodyFault, RequestBody};
 use crate::clock::after;
+use crate::headers::CleanHead;
 use crate::stream::Stream;
 use crate::wire::body::Decoder;
 use crate::wire::encode::{self, Sending};
@@ -12,8 +13,7 @@ use crate::wire::inbound::{BodyError, Inbound};
 use crate::wire::outbound::Outbound;
 use crate::wire::response::{self, ResponseFault, ResponseHead};
 use bytes::{Bytes, BytesMut};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use http_body::{Body as _, Frame};
 use std::future::Future;
 use std::io;
@@ -88,10 +88,15 @@ pub struct Upload {
 
 impl Upload {
     /// A request: its head is written at once, its body as it comes.
-    pub fn new(method: &Method, target: &PathAndQuery, headers: &HeaderMap, body: RequestBody) -> Self {
-        let sending = framing(headers, &body);
+    #[must_use]
+    pub fn new(head: &CleanHead, body: RequestBody) -> Self {
+        let sending = framing(head, &body);
         let mut out = Outbound::default();
-        out.begin(sending, |bytes| encode::request_head(bytes, method, target, headers, sending));
+        out.begin(sending, |bytes| {
+            encode::request_head(bytes, head.method(), head.path(), sending, |bytes| {
+                head.write_fields(bytes)
+            });
+        });
         // What the head announces has to end: chunks, even if there are none.
         let body = Some(body).filter(|_| !matches!(sending, Sending::Nothing | Sending::Length(0)));
         Self { out, body }
@@ -132,10 +137,10 @@ impl Upload {
 }
 
 /// How the service is told where the body ends.
-fn framing(headers: &HeaderMap, body: &RequestBody) -> Sending {
+fn framing(head: &CleanHead, body: &RequestBody) -> Sending {
     match body.size_hint().exact() {
         // A length of nothing is passed on if the client said so.
-        Some(0) if !headers.contains_key(http::header::CONTENT_LENGTH) => Sending::Nothing,
+        Some(0) if !head.tells_length() => Sending::Nothing,
         Some(length) => Sending::Length(length),
         None => Sending::Chunked,
     }

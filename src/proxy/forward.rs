@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::telemetry::record::Record;
 use crate::wire::response::ResponseHead;
 use bytes::BytesMut;
-use http::header::{HOST, TE};
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::client::conn::TrySendError;
@@ -171,10 +171,8 @@ async fn exchange(
 }
 
 fn upload(outgoing: Outgoing) -> (Upload, bool) {
-    let (method, path, mut headers) = outgoing.head.into_parts();
-    // `TE` would have to be named in `Connection`, and HTTP/1.1 needs no leave to send trailers.
-    headers.remove(TE);
-    (Upload::new(&method, &path, &headers, outgoing.body), method == Method::HEAD)
+    let Outgoing { head, body, .. } = outgoing;
+    (Upload::new(&head, body), *head.method() == Method::HEAD)
 }
 
 /// Sends over HTTP/2, and once more when not a byte of the request was sent.

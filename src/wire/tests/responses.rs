@@ -145,7 +145,11 @@ fn a_head_says_where_its_body_ends() {
         assert_eq!((read.framing, read.start.reusable), (*framing, *reusable), "{fields:?}");
         let read = first(to_head(&head));
         let says_close = ["close\r\n", "Close\r\n"].iter().any(|close| fields.contains(close));
-        assert_eq!((read.framing, read.start.reusable), (Framing::Empty, !says_close), "{fields:?} to a HEAD");
+        assert_eq!(
+            (read.framing, read.start.reusable),
+            (Framing::Empty, !says_close),
+            "{fields:?} to a HEAD"
+        );
     }
     for (fields, framing, reusable) in [
         ("", Framing::Close, false),
@@ -238,14 +242,21 @@ fn bodies_end_where_they_say() {
     for (message, data, trailers) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/".to_owned(), "HTTP/", 0),
         (CHUNKED.to_owned() + "0\r\n\r\n", "", 0),
-        (CHUNKED.to_owned() + "5\r\nab\r\nc\r\n00A;x=\"\t\"\r\n0123456789\r\n0;y\r\n\r\n", "ab\r\nc0123456789", 0),
+        (
+            CHUNKED.to_owned() + "5\r\nab\r\nc\r\n00A;x=\"\t\"\r\n0123456789\r\n0;y\r\n\r\n",
+            "ab\r\nc0123456789",
+            0,
+        ),
         (CHUNKED.to_owned() + "1 \r\na\r\n1\t \t;x\r\nb\r\n0    \r\n\r\n", "ab", 0),
         (CHUNKED.to_owned() + "1\r\nx\r\n0\r\nX-Sum: abc\r\nX-Empty:\r\n\r\n", "x", 2),
     ] {
         let outcome = to_gets(message.clone() + &next);
         assert_eq!((outcome.refused, outcome.messages.len()), (None, 3), "{message:?}: {outcome:?}");
         let read = &outcome.messages[0];
-        assert_eq!((read.data.as_slice(), read.trailer_count(), read.whole), (data.as_bytes(), trailers, true));
+        assert_eq!(
+            (read.data.as_slice(), read.trailer_count(), read.whole),
+            (data.as_bytes(), trailers, true)
+        );
         for length in 0..message.len() {
             let mut reader = Responses::reader(&[false]);
             reader.read(&message.as_bytes()[..length]);
