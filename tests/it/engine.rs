@@ -307,3 +307,17 @@ fn what_came_before_a_body_broke_off_arrives() {
     assert_eq!(client.piece(&mut body).unwrap().unwrap(), b"last w");
     assert!(client.piece(&mut body).is_err(), "it is not whole");
 }
+
+#[test]
+fn an_old_client_does_not_take_a_part_for_the_whole() {
+    let service = Service::start(|exchange| {
+        exchange.finish()?;
+        exchange.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")?;
+        exchange.close()
+    });
+    let gate = Setup::public(&service).start();
+    let mut client = gate.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let error = client.try_reply("GET").expect_err("it is not whole");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
