@@ -233,6 +233,43 @@ fn who_sends_everything_before_it_reads_is_served() {
 }
 
 #[test]
+fn who_sends_everything_before_it_reads_is_served_over_http2_too() {
+    let total = 8 * MIB;
+    let gate = Setup::new(&both_ways(total)).with(PUBLIC).start();
+    let mut frames = Frames(TcpStream::connect(gate.address()).unwrap());
+    frames.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    frames.send(SETTINGS, 0, 0, &[]).unwrap();
+    // POST http / with the authority `a`; our own windows stay as small as they are in the beginning.
+    frames.send(HEADERS, HEADERS_END, 1, b"\x83\x86\x84\x41\x01a").unwrap();
+    let (mut window, mut sent) = ([65_535_u64; 2], 0);
+    while sent < total {
+        let piece = window[0].min(window[1]).min(16_384).min(total - sent);
+        if piece > 0 {
+            frames.send(DATA, 0, 1, &vec![b'x'; usize::try_from(piece).unwrap()]).unwrap();
+            sent += piece;
+            window = window.map(|left| left - piece);
+            continue;
+        }
+        let frame = frames.next().unwrap_or_else(|error| panic!("{error} after {sent} bytes"));
+        match frame.kind {
+            WINDOW_UPDATE => {
+                let more = u32::from_be_bytes(frame.payload.try_into().unwrap());
+                window[usize::from(frame.stream > 0)] += u64::from(more);
+            }
+            SETTINGS if frame.flags == 0 => {
+                for setting in frame.payload.chunks(6).filter(|setting| setting[..2] == [0, 4]) {
+                    let value = u32::from_be_bytes(setting[2..].try_into().unwrap());
+                    window[1] = window[1] + u64::from(value) - 65_535;
+                }
+                frames.send(SETTINGS, 1, 0, &[]).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_changed_its_protocol_unasked_serves_nobody_else() {
     let service = Service::start(|exchange| {
         if exchange.target() == "/switch" {
