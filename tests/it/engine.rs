@@ -192,7 +192,9 @@ fn a_client_that_leaves_behind_its_body_is_missed_over_http2_too() {
     for pieces in [["ab", "c"], ["abc", ""]] {
         let mut client = gate.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
-        pieces.iter().for_each(|piece| client.send(piece));
+        for piece in pieces {
+            client.send(piece);
+        }
         let stream = if pieces[1].is_empty() { 5 } else { 3 };
         until_true("the body arrives", || service.body(stream) == "abc");
         let_pass(Duration::from_millis(100));
