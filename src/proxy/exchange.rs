@@ -278,7 +278,7 @@ impl Exchange {
         let Self { mut connection, upload, deaf, .. } = self;
         connection.inbound.body = Decoder::response(head.framing);
         let upload = Some(upload).filter(|upload| !upload.is_complete());
-        Download { connection, upload, reusable: head.reusable && deaf.is_none() }
+        Download { connection, upload, alone: false, reusable: head.reusable && deaf.is_none() }
     }
 
     /// The connection, once it speaks another protocol.
@@ -293,14 +293,30 @@ impl Exchange {
 pub struct Download {
     connection: Connection,
     upload: Option<Upload>,
+    /// Whether a task of its own sends what is left of the request, and must be the only one to wait for it.
+    alone: bool,
     reusable: bool,
 }
 
 impl Download {
     /// The next piece of the body.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll_upload(cx);
+        if !self.alone {
+            self.poll_upload(cx);
+        }
         self.connection.inbound.poll_frame(cx)
+    }
+
+    /// Leaves what is left of the request to [`Download::poll_alone`]; whether anything is.
+    pub const fn leave_upload(&mut self) -> bool {
+        self.alone = self.upload.is_some();
+        self.alone
+    }
+
+    /// Ready when nothing is left of the request.
+    pub fn poll_alone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_upload(cx);
+        if self.upload.is_none() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The service may answer before it has the whole request, and go on reading.

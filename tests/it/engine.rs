@@ -192,7 +192,9 @@ fn a_client_that_leaves_behind_its_body_is_missed_over_http2_too() {
     for pieces in [["ab", "c"], ["abc", ""]] {
         let mut client = gate.connect();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
-        pieces.iter().for_each(|piece| client.send(piece));
+        for piece in pieces {
+            client.send(piece);
+        }
         let stream = if pieces[1].is_empty() { 5 } else { 3 };
         until_true("the body arrives", || service.body(stream) == "abc");
         let_pass(Duration::from_millis(100));
@@ -230,6 +232,43 @@ fn who_sends_everything_before_it_reads_is_served() {
         client.send(&piece);
     }
     assert_eq!(client.reply().expect(200, "all of it").body.len() as u64, total);
+}
+
+#[test]
+fn who_sends_everything_before_it_reads_is_served_over_http2_too() {
+    let total = 8 * MIB;
+    let gate = Setup::new(&both_ways(total)).with(PUBLIC).start();
+    let mut frames = Frames(TcpStream::connect(gate.address()).unwrap());
+    frames.0.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    frames.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    frames.send(SETTINGS, 0, 0, &[]).unwrap();
+    // POST http / with the authority `a`; our own windows stay as small as they are in the beginning.
+    frames.send(HEADERS, HEADERS_END, 1, b"\x83\x86\x84\x41\x01a").unwrap();
+    let (mut window, mut sent) = ([65_535_u64; 2], 0);
+    while sent < total {
+        let piece = window[0].min(window[1]).min(16_384).min(total - sent);
+        if piece > 0 {
+            frames.send(DATA, 0, 1, &vec![b'x'; usize::try_from(piece).unwrap()]).unwrap();
+            sent += piece;
+            window = window.map(|left| left - piece);
+            continue;
+        }
+        let frame = frames.next().unwrap_or_else(|error| panic!("{error} after {sent} bytes"));
+        match frame.kind {
+            WINDOW_UPDATE => {
+                let more = u32::from_be_bytes(frame.payload.try_into().unwrap());
+                window[usize::from(frame.stream > 0)] += u64::from(more);
+            }
+            SETTINGS if frame.flags == 0 => {
+                for setting in frame.payload.chunks(6).filter(|setting| setting[..2] == [0, 4]) {
+                    let value = u32::from_be_bytes(setting[2..].try_into().unwrap());
+                    window[1] = window[1] + u64::from(value) - 65_535;
+                }
+                frames.send(SETTINGS, 1, 0, &[]).unwrap();
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]
@@ -306,4 +345,18 @@ fn what_came_before_a_body_broke_off_arrives() {
     assert_eq!(reply.status, 200);
     assert_eq!(client.piece(&mut body).unwrap().unwrap(), b"last w");
     assert!(client.piece(&mut body).is_err(), "it is not whole");
+}
+
+#[test]
+fn an_old_client_does_not_take_a_part_for_the_whole() {
+    let service = Service::start(|exchange| {
+        exchange.finish()?;
+        exchange.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")?;
+        exchange.close()
+    });
+    let gate = Setup::public(&service).start();
+    let mut client = gate.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let error = client.try_reply("GET").expect_err("it is not whole");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }

@@ -108,6 +108,9 @@ async fn respond(
     let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
     let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true };
     let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
+    if !whole && sending == Sending::Close {
+        shared.borrow().stream.reset_on_close();
+    }
     match opening {
         _ if !whole => Next::Gone,
         Some(opening) => Next::Tunnel(opening),
