@@ -160,8 +160,8 @@ pub struct Exchange {
     deadline: Option<Instant>,
     seen: usize,
     interim: u8,
-    /// The service takes no more of the request, but may have answered.
-    deaf: Option<io::Error>,
+    /// Why the service takes no more of the request; it may have answered all the same.
+    write_error: Option<io::Error>,
 }
 
 impl Exchange {
@@ -183,7 +183,7 @@ impl Exchange {
             deadline: None,
             seen: 0,
             interim: 0,
-            deaf: None,
+            write_error: None,
         }
     }
 
@@ -200,7 +200,7 @@ impl Exchange {
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeError>> {
         self.poll_upload(cx)?;
         if !self.upload.out.has_begun() {
-            return match self.deaf.take() {
+            return match self.write_error.take() {
                 Some(error) => Poll::Ready(Err(ExchangeError::Broken(error))),
                 None => Poll::Pending,
             };
@@ -211,7 +211,7 @@ impl Exchange {
             }
             match self.connection.inbound.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(match self.deaf.take() {
+                    return Poll::Ready(Err(match self.write_error.take() {
                         Some(error) => ExchangeError::Broken(error),
                         None => ResponseFault::Incomplete.into(),
                     }));
@@ -224,7 +224,7 @@ impl Exchange {
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), ExchangeError> {
-        if self.deadline.is_some() || self.deaf.is_some() {
+        if self.deadline.is_some() || self.write_error.is_some() {
             return Ok(());
         }
         match self.upload.poll(cx, &mut self.connection.inbound.stream) {
@@ -236,7 +236,7 @@ impl Exchange {
             }
             Poll::Ready(Err(ExchangeError::Broken(error))) => {
                 // It may have answered before it stopped to listen.
-                self.deaf = Some(error);
+                self.write_error = Some(error);
                 self.deadline = Some(after(Instant::now(), self.limit));
             }
             Poll::Ready(Err(error)) => return Err(error),
@@ -275,10 +275,10 @@ impl Exchange {
     /// What comes behind the head.
     #[must_use]
     pub fn into_download(self, head: &ResponseHead) -> Download {
-        let Self { mut connection, upload, deaf, .. } = self;
+        let Self { mut connection, upload, write_error, .. } = self;
         connection.inbound.body = Decoder::response(head.framing);
         let upload = Some(upload).filter(|upload| !upload.is_complete());
-        Download { connection, upload, alone: false, reusable: head.reusable && deaf.is_none() }
+        Download { connection, upload, alone: false, reusable: head.reusable && write_error.is_none() }
     }
 
     /// The connection, once it speaks another protocol.

@@ -88,7 +88,13 @@ impl Inbound {
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match self.body.next(&mut self.unread) {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Some(frame)) => {
+                    // Who sends does not wait (RFC 9110 §10.1.1); but a line that was begun has to be finished.
+                    if self.owed.len() == CONTINUE.len() {
+                        self.owed = b"";
+                    }
+                    return Poll::Ready(Some(Ok(frame)));
+                }
                 Ok(None) if self.body.has_ended() => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(reason) => return Poll::Ready(Some(Err(BodyError::Malformed(reason)))),

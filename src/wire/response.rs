@@ -26,15 +26,9 @@ pub enum ResponseFault {
     /// Where the body ends can be read in two ways.
     #[error("the framing of the response is in doubt")]
     Framing,
-    /// The framing of the body is broken.
-    #[error("the framing of the response's body is broken")]
-    Body,
     /// The connection ended in the middle.
     #[error("the connection ended before the response did")]
     Incomplete,
-    /// Bytes came before there was a request.
-    #[error("the service spoke first")]
-    Unasked,
 }
 
 /// A response head, and what it says about the bytes that follow it.

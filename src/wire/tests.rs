@@ -277,7 +277,7 @@ impl Reads for Responses<'_> {
     }
 
     fn body_fault(_: Reason) -> ResponseFault {
-        ResponseFault::Body
+        ResponseFault::Framing
     }
 
     fn goes_on(&self) -> bool {

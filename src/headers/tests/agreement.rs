@@ -208,6 +208,8 @@ proptest! {
         clean.write_fields(&mut lines);
         prop_assert_eq!(clean.into_parts().2, expected.clone());
         expected.remove("te");
+        // Whoever frames the message says how long it is.
+        expected.remove("content-length");
         prop_assert_eq!(parsed(&lines), expected);
     }
 

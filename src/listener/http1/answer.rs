@@ -86,11 +86,10 @@ async fn respond(
     let sending = sending(&parts, &body, asked);
     // Only what we say ourselves has this field here; a service's was taken off.
     let told = parts.headers.remove(CONNECTION).is_some() && opening.is_none();
-    let closes = told
-        || asked.after == After::Close
-        || sending == Sending::Close
-        || context.drain.has_begun()
-        || (!body.is_on_its_way() && !skip_body(shared));
+    // A service that has answered may still want the rest of the request.
+    let skipped = body.is_on_its_way() || skip_body(shared);
+    let asked_to = asked.after == After::Close;
+    let closes = told || asked_to || !skipped || sending == Sending::Close || context.drain.has_begun();
     let connection = match asked.after {
         _ if opening.is_some() => Connection::Upgrade,
         _ if closes => Connection::Close,
@@ -116,7 +115,9 @@ async fn respond(
         Some(opening) => Next::Tunnel(opening),
         // The client may be at it still, after an early answer.
         None if !skip_body(shared) => Next::Linger,
-        None if closes => Next::Close,
+        None if asked_to => Next::Close,
+        // Nor can it know yet that nothing more is answered.
+        None if closes => Next::Linger,
         None => Next::Request,
     }
 }

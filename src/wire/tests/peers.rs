@@ -199,10 +199,3 @@ pub(super) fn with_client<T>(test: impl FnOnce(Client<'_>) -> T) -> T {
     let connection = pin!(connection);
     test(Client { connection, sender, pending: None, service, got: Vec::new(), failed: None, ended: false })
 }
-
-/// Fields without the one that says that there are chunks.
-pub(super) fn without(name: HeaderName, fields: &HeaderMap<HeaderValue>) -> HeaderMap {
-    let mut fields = fields.clone();
-    fields.remove(name);
-    fields
-}
