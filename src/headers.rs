@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
+use std::rc::Rc;
 use trusted::Prepared;
 
 /// Which client headers are removed; compiled once from the configuration.
@@ -56,7 +57,7 @@ pub struct CleanHead {
     headers: HeaderMap,
     host: HeaderValue,
     // What we say, under names that do not occur among the client's any more.
-    way: Way,
+    way: Rc<Way>,
     request_id: HeaderValue,
     identity: Option<Prepared>,
     trailers: bool,

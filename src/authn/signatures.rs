@@ -77,7 +77,7 @@ impl Signatures {
         marks.keep(mark);
     }
 
-    /// Forgets what nobody has asked for since the last but one [`TURN`].
+    /// Forgets what nobody has asked for in one or two minutes.
     pub fn purge(&mut self, now: UnixTime) {
         if now < self.turned || now >= self.turned.plus(TURN) {
             self.turned = now;

@@ -7,6 +7,7 @@ use http::header::{FORWARDED, HeaderName, HeaderValue};
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,9 +24,8 @@ static NAMES: [HeaderName; 4] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED
 /// The longest request id that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 128;
 
-/// The fields about the way of one request, as an HTTP/1.1 message holds them: a connection's requests mostly share
-/// one text.
-#[derive(Clone, Debug)]
+/// The fields about the way of one request, as an HTTP/1.1 message holds them.
+#[derive(Debug)]
 pub struct Way {
     lines: Bytes,
     values: [Range<usize>; NAMES.len()],
@@ -75,7 +75,7 @@ pub struct Provenance {
     trusted: bool,
     scheme: &'static str,
     /// What was made for the last host: one connection mostly asks for one host.
-    last: RefCell<Option<Way>>,
+    last: RefCell<Option<Rc<Way>>>,
 }
 
 impl Provenance {
@@ -94,7 +94,7 @@ impl Provenance {
 
     /// The way of a request for `host`. What a trusted proxy says of it is taken out of `headers` and stands in front of
     /// ours; what anybody else says must be gone from there already.
-    pub fn way(&self, headers: &mut HeaderMap, host: &HeaderValue) -> Way {
+    pub fn way(&self, headers: &mut HeaderMap, host: &HeaderValue) -> Rc<Way> {
         let own = self.own(host);
         if !self.trusted {
             return own;
@@ -107,15 +107,15 @@ impl Provenance {
         for (list, own) in lists.iter_mut().zip(own.values()) {
             list.extend_from_slice(own);
         }
-        Way::new(lists.each_ref().map(Vec::as_slice))
+        Rc::new(Way::new(lists.each_ref().map(Vec::as_slice)))
     }
 
     /// The fields that say what we know ourselves.
-    fn own(&self, host: &HeaderValue) -> Way {
+    fn own(&self, host: &HeaderValue) -> Rc<Way> {
         if let Some(known) = &*self.last.borrow()
             && known.values()[2] == host.as_bytes()
         {
-            return known.clone();
+            return Rc::clone(known);
         }
         let address = self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let node = match self.address {
@@ -133,8 +133,8 @@ impl Provenance {
         );
         let element = format!("for={node}{named};proto={}", self.scheme);
         let values = [address.as_bytes(), self.scheme.as_bytes(), host.as_bytes(), element.as_bytes()];
-        let way = Way::new(values);
-        *self.last.borrow_mut() = Some(way.clone());
+        let way = Rc::new(Way::new(values));
+        *self.last.borrow_mut() = Some(Rc::clone(&way));
         way
     }
 

@@ -55,9 +55,6 @@ impl Noted {
 
     /// Removes the fields that were noted and those that `Connection` names, but for what is `protected`.
     pub fn remove(mut self, headers: &mut HeaderMap, protected: impl Fn(&HeaderName) -> bool) {
-        if self.0 == 0 {
-            return;
-        }
         if self.has(&CONNECTION) {
             let named: Vec<HeaderName> = if headers.len() == headers.keys_len() {
                 self.0 &= !bit(CONNECTION.as_str());
@@ -69,8 +66,10 @@ impl Noted {
                 headers.remove(name);
             }
         }
-        for (_, name) in HOP_BY_HOP.iter().filter(|(bit, _)| self.0 & bit != 0) {
-            headers.remove(name);
+        if self.0 != 0 {
+            for (_, name) in HOP_BY_HOP.iter().filter(|(bit, _)| self.0 & bit != 0) {
+                headers.remove(name);
+            }
         }
     }
 }
@@ -98,9 +97,10 @@ fn named_by<'v>(
     unusual.filter_map(|option| HeaderName::from_bytes(option).ok()).filter(|name| !protected(name)).collect()
 }
 
-/// Whether it is one of the options that nearly every `Connection` field has; they need no look-up.
+/// Whether it is one of the options that nearly every `Connection` field has, as it is mostly spelled: what it names is
+/// noted anyway.
 fn is_usual(option: &[u8]) -> bool {
-    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"upgrade")
+    matches!(option, b"keep-alive" | b"Keep-Alive" | b"upgrade" | b"Upgrade")
 }
 
 /// Whether the sender takes trailers (`TE: trailers`, RFC 9110 §10.1.4); gRPC services insist on it.

@@ -90,8 +90,18 @@ fn number(out: &mut Vec<u8>, number: u64) -> Result<()> {
     Ok(serde_json::to_writer(out, &number)?)
 }
 
+/// Seconds as a decimal fraction, without needless zeros.
 fn seconds(out: &mut Vec<u8>, duration: Duration) -> Result<()> {
-    Ok(serde_json::to_writer(out, &duration.as_secs_f64())?)
+    number(out, duration.as_secs())?;
+    let mut fraction = *b".000000000";
+    let mut rest = duration.subsec_nanos();
+    for digit in fraction.iter_mut().skip(1).rev() {
+        *digit |= u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+    }
+    let length = fraction.iter().rposition(|digit| *digit != b'0').unwrap_or_default().max(1);
+    out.extend_from_slice(fraction.get(..=length).unwrap_or_default());
+    Ok(())
 }
 
 fn optional<T>(
@@ -203,9 +213,12 @@ mod tests {
             texts in texts(),
             there in any::<[bool; 4]>(),
             client in address(),
-            (status, bytes, nanos, whole) in any::<(u16, u64, u32, bool)>(),
+            (status, bytes) in any::<(u16, u64)>(),
+            duration in prop_oneof![
+                any::<u32>().prop_map(|seconds| Duration::from_secs(seconds.into())),
+                (1_000_000..1_000_000_000_u64).prop_map(Duration::from_nanos),
+            ],
         ) {
-            let duration = if whole { Duration::from_secs(nanos.into()) } else { Duration::from_nanos(nanos.into()) };
             let customer = Attribute::Text(texts[7].as_str().into());
             let line = Line {
                 timestamp: UnixTime::from_millis(1_800_000_000_120),
@@ -250,6 +263,23 @@ mod tests {
             let mut written = Vec::new();
             write(&mut written, &line, &mut Stamp::default()).unwrap();
             prop_assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&reference).unwrap());
+        }
+    }
+
+    #[test]
+    fn durations_are_decimal_fractions() {
+        for (nanos, expected) in [
+            (0, "0.0"),
+            (1, "0.000000001"),
+            (9_990, "0.00000999"),
+            (153_421, "0.000153421"),
+            (100_000_000, "0.1"),
+            (1_000_000_000, "1.0"),
+            (3_600_000_000_010, "3600.00000001"),
+        ] {
+            let mut written = Vec::new();
+            super::seconds(&mut written, Duration::from_nanos(nanos)).unwrap();
+            assert_eq!(String::from_utf8(written).unwrap(), expected);
         }
     }
 
