@@ -50,7 +50,8 @@ fn a_silent_tunnel_holds_next_to_nothing() {
             sockets.push(socket);
         }
     });
-    assert!(growth < 6000, "{growth} bytes a tunnel");
+    // Less than half of what a copy of both buffers would take; the figure itself is measured in benches/peers.
+    assert!(growth < 12_000, "{growth} bytes a tunnel");
     sockets.iter_mut().for_each(|socket| socket.echo("another"));
 }
 
