@@ -89,8 +89,8 @@ impl Gateway {
         let style = local.style(request.version(), request.headers());
         match local.serve(via, request, &mut record).await {
             Ok(Served::Response(response)) => local.finish(response, record),
-            Ok(Served::Tunnel(response, service, until)) => {
-                let response = local.dressed(response, &mut record);
+            Ok(Served::Tunnel(mut response, service, until)) => {
+                local.dress(&mut response, &mut record);
                 *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
                 response
             }
@@ -297,20 +297,20 @@ impl Local {
     }
 
     /// The head as the client gets it, the body tied to its record.
-    fn finish(&self, response: Response<ResponseBody>, mut record: Record) -> Response<ResponseBody> {
-        let mut response = self.dressed(response, &mut record);
+    fn finish(&self, mut response: Response<ResponseBody>, mut record: Record) -> Response<ResponseBody> {
+        self.dress(&mut response, &mut record);
         response.body_mut().keep(record);
         response
     }
 
-    fn dressed(&self, mut response: Response<ResponseBody>, record: &mut Record) -> Response<ResponseBody> {
+    /// Sets what every response has from us.
+    fn dress(&self, response: &mut Response<ResponseBody>, record: &mut Record) {
         record.status(response.status());
         let headers = response.headers_mut();
         for (name, value) in &self.generation.response_headers {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(X_REQUEST_ID, record.request_id().clone());
-        response
     }
 }
 
