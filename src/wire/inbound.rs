@@ -12,6 +12,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
+/// What a sender is told that waits for it.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// A read needs at least this much room to be worth it.
 const LEAST: usize = 2 << 10;
 
@@ -51,20 +54,32 @@ impl Inbound {
 
     /// The sender waits for a 100 before it sends the body: it gets one as soon as the body is asked for.
     pub const fn expect(&mut self) {
-        self.owed = b"HTTP/1.1 100 Continue\r\n\r\n";
+        self.owed = CONTINUE;
     }
 
-    /// Whether the sender still waits for a 100; such a body will never come, and nothing else may.
-    #[must_use]
-    pub const fn is_expecting(&self) -> bool {
-        !self.owed.is_empty()
+    /// The response begins: a 100 that was not said by now would stand in the middle of it, or before that of the next
+    /// request. Returns the rest of one that was said in part.
+    pub fn answer(&mut self) -> &'static [u8] {
+        self.withdraw();
+        std::mem::take(&mut self.owed)
+    }
+
+    /// Leaves the 100 unsaid, unless a part of it was said.
+    fn withdraw(&mut self) {
+        if self.owed.len() == CONTINUE.len() {
+            self.owed = b"";
+        }
     }
 
     /// The next piece of the body.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             match self.body.next(&mut self.unread) {
-                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(Some(frame)) => {
+                    // Who sends does not wait (RFC 9110 §10.1.1).
+                    self.withdraw();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
                 Ok(None) if self.body.has_ended() => return Poll::Ready(None),
                 Ok(None) => {}
                 Err(reason) => return Poll::Ready(Some(Err(BodyError::Malformed(reason)))),

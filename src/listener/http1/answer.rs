@@ -98,8 +98,10 @@ async fn respond(
         After::Stay | After::Close => Connection::Silent,
     };
     let (_, now) = lately();
+    let begun = shared.borrow_mut().answer();
     let mut out = Outbound::default();
     out.begin(sending, |bytes| {
+        bytes.extend_from_slice(begun);
         encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));
     });
     drop(parts);
