@@ -204,7 +204,11 @@ async fn a_body_that_breaks_off_is_no_whole_one() {
         let head = head(&mut inbound, &mut HeadReader::new(WIDE)).await.unwrap();
         inbound.body = Decoder::request(head.framing, WIDE);
         let (data, _, error) = body(&mut inbound).await;
-        assert_eq!((data.as_slice(), format!("{:?}", error.unwrap()).as_str()), (&b"ab"[..], wrong), "{stream:?}");
+        assert_eq!(
+            (data.as_slice(), format!("{:?}", error.unwrap()).as_str()),
+            (&b"ab"[..], wrong),
+            "{stream:?}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1 as client;
@@ -198,11 +198,4 @@ pub(super) fn with_client<T>(test: impl FnOnce(Client<'_>) -> T) -> T {
     let (sender, connection) = handshake.now_or_never().unwrap().unwrap();
     let connection = pin!(connection);
     test(Client { connection, sender, pending: None, service, got: Vec::new(), failed: None, ended: false })
-}
-
-/// Fields without the one that says that there are chunks.
-pub(super) fn without(name: HeaderName, fields: &HeaderMap<HeaderValue>) -> HeaderMap {
-    let mut fields = fields.clone();
-    fields.remove(name);
-    fields
 }

@@ -15,7 +15,7 @@ use http_body::Frame;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::ready;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -83,7 +83,8 @@ fn written(sending: Sending, payload: &Payload, head: impl FnOnce(&mut Vec<u8>))
 /// Fields as a receiver reads them: without blanks around a value, and without what frames the message.
 fn read_back(fields: &HeaderMap) -> HeaderMap {
     let mut read = HeaderMap::new();
-    for (name, value) in fields.iter().filter(|(name, _)| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)) {
+    for (name, value) in fields.iter().filter(|(name, _)| ![CONTENT_LENGTH, TRANSFER_ENCODING].contains(name))
+    {
         read.append(name, HeaderValue::from_bytes(value.as_bytes().trim_ascii()).unwrap());
     }
     read
@@ -111,8 +112,19 @@ fn framing(sending: Sending) -> Framing {
 
 fn name() -> impl Strategy<Value = HeaderName> {
     let known = select(vec![
-        "content-length", "transfer-encoding", "connection", "upgrade", "expect", "te", "trailer", "date",
-        "keep-alive", "cookie", "set-cookie", "x-user", "proxy-connection",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "expect",
+        "te",
+        "trailer",
+        "date",
+        "keep-alive",
+        "cookie",
+        "set-cookie",
+        "x-user",
+        "proxy-connection",
     ]);
     let known = known.prop_map(str::to_owned);
     prop_oneof![1 => known, 2 => "[a-z0-9!#$%&'*+.^_`|~-]{1,12}"].prop_map(|name| name.parse().unwrap())
