@@ -36,9 +36,14 @@ deny:
 advisories:
     cargo deny --locked check advisories
 
-# Benchmarks, where there are any.
+# Nanoseconds and allocations of the pure parts of a request: `just bench -- --quick`.
 bench *arguments:
-    @if ls benches/*.rs >/dev/null 2>&1; then cargo bench --locked {{ arguments }}; else echo "this release has no benchmarks"; fi
+    cargo bench --locked --bench decide {{ arguments }}
+
+# Instructions by request against the recorded figures (needs valgrind): `just instructions --record`.
+instructions *arguments:
+    cargo build --locked --release
+    benches/instructions/check.py {{ arguments }}
 
 # The gate beside nginx, HAProxy and Envoy on this machine (benches/peers/README.md).
 peers *arguments:

@@ -39,8 +39,12 @@ use tokio::task::spawn_local;
 /// Connections that the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 4096;
 
-/// Verified tokens that the process keeps, and the memory that they may take.
-const SESSIONS: (u32, u64) = (100_000, 24 << 20);
+/// How many signatures the process remembers that were found good, and how much memory the sessions of tokens may take.
+const SESSIONS: (u32, u64) = (400_000, 24 << 20);
+
+/// The same for one worker. More would hardly spare it anything: a token whose session had to go is read once more, and only
+/// its signature need not be verified.
+const SESSIONS_OF_ONE: (u32, u64) = (100_000, 8 << 20);
 
 /// How long after its grace a worker is waited for.
 const STRAGGLERS: Duration = Duration::from_secs(4);
@@ -322,8 +326,9 @@ impl Crew<'_> {
 /// A worker's share of what the process may keep.
 fn sessions(workers: usize) -> Bounds {
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-    let entries = SESSIONS.0.checked_div(workers).and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-    Bounds { entries, bytes: SESSIONS.1.checked_div(workers.into()).unwrap_or(SESSIONS.1) }
+    let signatures = SESSIONS.0.checked_div(workers).unwrap_or(SESSIONS.0).min(SESSIONS_OF_ONE.0);
+    let bytes = SESSIONS.1.checked_div(workers.into()).unwrap_or(SESSIONS.1).min(SESSIONS_OF_ONE.1);
+    Bounds { signatures: NonZeroU32::new(signatures).unwrap_or(NonZeroU32::MIN), bytes }
 }
 
 impl Listeners {

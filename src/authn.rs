@@ -13,10 +13,11 @@ pub mod jwks;
 pub mod jwt;
 pub mod key;
 pub mod keys;
+pub mod signatures;
 pub mod token;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use credential::Places;
 use jwt::Jwt;

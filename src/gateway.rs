@@ -85,12 +85,12 @@ impl Gateway {
     pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
         let local = self.snapshot();
         let mut record = self.begin(&local, via, request.method(), request.headers());
-        record.target("", request.uri().path());
+        record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
         match local.serve(via, request, &mut record).await {
             Ok(Served::Response(response)) => local.finish(response, record),
-            Ok(Served::Tunnel(response, service, until)) => {
-                let response = local.dressed(response, &mut record);
+            Ok(Served::Tunnel(mut response, service, until)) => {
+                local.dress(&mut response, &mut record);
                 *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
                 response
             }
@@ -171,9 +171,10 @@ impl Local {
         }
     }
 
-    /// Closes connections to services that nobody has used for long.
-    pub fn purge(&self) {
+    /// Closes connections to services that nobody has used for long, and forgets tokens that nobody sends any more.
+    pub fn purge(&self, now: UnixTime) {
         self.forward.pools().iter().for_each(|pool| pool.purge());
+        self.sessions.purge(now);
     }
 
     async fn serve(
@@ -230,7 +231,7 @@ impl Local {
         }
         let target =
             Target::parse(self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
-        record.target(target.host(), target.path());
+        record.target(&target);
         Ok(target)
     }
 
@@ -238,7 +239,7 @@ impl Local {
     fn route(&self, target: &Target, record: &mut Record) -> (&Lookup, &Route) {
         let (place, route) = self.generation.policy.route(target);
         if let Some(tally) = self.tallies.get(place) {
-            record.route(&route.name, tally);
+            record.route(tally);
         }
         (self.generation.lookup(place), route)
     }
@@ -296,20 +297,20 @@ impl Local {
     }
 
     /// The head as the client gets it, the body tied to its record.
-    fn finish(&self, response: Response<ResponseBody>, mut record: Record) -> Response<ResponseBody> {
-        let mut response = self.dressed(response, &mut record);
+    fn finish(&self, mut response: Response<ResponseBody>, mut record: Record) -> Response<ResponseBody> {
+        self.dress(&mut response, &mut record);
         response.body_mut().keep(record);
         response
     }
 
-    fn dressed(&self, mut response: Response<ResponseBody>, record: &mut Record) -> Response<ResponseBody> {
+    /// Sets what every response has from us.
+    fn dress(&self, response: &mut Response<ResponseBody>, record: &mut Record) {
         record.status(response.status());
         let headers = response.headers_mut();
         for (name, value) in &self.generation.response_headers {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(X_REQUEST_ID, record.request_id().clone());
-        response
     }
 }
 

@@ -7,11 +7,16 @@ pub mod forwarded;
 pub mod hop_by_hop;
 pub mod trusted;
 
-use alias::AliasSet;
-use forwarded::{Provenance, X_REQUEST_ID};
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER, UPGRADE};
+use alias::{AliasSet, Sieve};
+use bytes::BufMut;
+use forwarded::{Provenance, Way, X_REQUEST_ID};
+use hop_by_hop::Noted;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, SET_COOKIE, TE, TRAILER, UPGRADE,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
+use std::rc::Rc;
 use trusted::Prepared;
 
 /// Which client headers are removed; compiled once from the configuration.
@@ -24,6 +29,8 @@ pub struct Hygiene {
     /// Fields that may carry a credential: removed unless spelled exactly so.
     credentials: Vec<HeaderName>,
     credential_aliases: AliasSet,
+    /// Lets every name through that may have to be removed, and few others.
+    suspects: Sieve,
 }
 
 /// What is known about a request when its head is cleaned.
@@ -46,8 +53,19 @@ pub struct Cleaning<'a> {
 pub struct CleanHead {
     method: Method,
     path: PathAndQuery,
+    /// What is left of the client's fields, and a `Host` whose value is not what counts.
     headers: HeaderMap,
+    host: HeaderValue,
+    // What we say, under names that do not occur among the client's any more.
+    way: Rc<Way>,
+    request_id: HeaderValue,
+    identity: Option<Prepared>,
+    trailers: bool,
+    websocket: bool,
 }
+
+/// How many fields a head can get from us besides those of the identity.
+const ROOM: usize = 8;
 
 impl Hygiene {
     /// The rules for these identity headers, further names to strip, and fields that carry credentials.
@@ -73,6 +91,13 @@ impl Hygiene {
         for name in &rules.credentials {
             rules.credential_aliases.insert(name.as_str());
         }
+        rules.suspects.merge(rules.stripped.sieve());
+        rules.suspects.merge(rules.provenance.sieve());
+        // What is letters and digits only has no alias but itself, which may stay.
+        let has_aliases = |name: &&str| name.bytes().any(|byte| !byte.is_ascii_alphanumeric());
+        let credentials = rules.credentials.iter().map(HeaderName::as_str).filter(has_aliases);
+        credentials.for_each(|name| rules.suspects.insert(name));
+        hop_by_hop::names().for_each(|name| rules.suspects.insert(name));
         rules
     }
 
@@ -85,25 +110,46 @@ impl Hygiene {
         mut headers: HeaderMap,
         with: Cleaning<'_>,
     ) -> CleanHead {
-        let trailers = hop_by_hop::accepts_trailers(&headers);
-        hop_by_hop::remove(&mut headers, |name| self.outlasts_connection(name));
-        self.strip(&mut headers, with.provenance.trusted());
-        join_cookies(&mut headers);
+        let trailers = self.strip_head(&mut headers, &with);
+        CleanHead {
+            way: with.provenance.way(&mut headers, &with.host),
+            method,
+            path,
+            headers,
+            host: with.host,
+            request_id: with.request_id,
+            identity: with.identity.cloned(),
+            trailers,
+            websocket: with.websocket,
+        }
+    }
 
-        with.provenance.set(&mut headers, &with.host);
-        headers.insert(HOST, with.host);
-        headers.insert(X_REQUEST_ID, with.request_id);
-        if let Some(identity) = with.identity {
-            identity.set(&mut headers);
+    /// Goes through the names of the client's fields once, and removes what must not go on; there is one `Host` then.
+    /// Returns whether the client takes trailers.
+    fn strip_head(&self, headers: &mut HeaderMap, with: &Cleaning<'_>) -> bool {
+        let trusted = with.provenance.trusted();
+        let (mut noted, mut has_host) = (Noted::default(), false);
+        let mut refused: Vec<HeaderName> = Vec::new();
+        for name in headers.keys() {
+            if *name == HOST {
+                has_host = true;
+            } else if self.suspects.passes(name.as_str()) && !noted.note(name) && self.strips(name, trusted) {
+                refused.push(name.clone());
+            }
         }
-        if trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+        let trailers = noted.has(&TE) && hop_by_hop::accepts_trailers(headers);
+        noted.remove(headers, |name| *name == HOST || self.outlasts_connection(name));
+        for name in refused {
+            headers.remove(name);
         }
-        if with.websocket {
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(http::header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        let some_are_repeated = headers.len() > headers.keys_len();
+        if !has_host || some_are_repeated {
+            headers.insert(HOST, with.host.clone());
         }
-        CleanHead { method, path, headers }
+        if some_are_repeated {
+            join_cookies(headers);
+        }
+        trailers
     }
 
     /// Removes from trailers what would be removed from a head, and what must not come that late: credentials that
@@ -135,7 +181,7 @@ impl Hygiene {
         let text = name.as_str();
         self.stripped.contains(text)
             || (self.provenance.contains(text) && !(trusted && is_believed(name)))
-            || (self.credential_aliases.contains(text) && !self.credentials.contains(name))
+            || (!self.credentials.contains(name) && self.credential_aliases.contains(text))
     }
 
     fn strip(&self, headers: &mut HeaderMap, trusted: bool) {
@@ -174,17 +220,62 @@ impl CleanHead {
         &self.method
     }
 
-    /// The fields.
+    /// Path and query.
     #[must_use]
-    pub const fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub const fn path(&self) -> &PathAndQuery {
+        &self.path
     }
 
     /// Takes the head apart for sending.
     #[must_use]
     pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap) {
-        (self.method, self.path, self.headers)
+        let mut headers = self.headers;
+        // Not an error: what cannot be reserved at once is not there either when it is wanted.
+        headers.try_reserve(self.identity.as_ref().map_or(0, Prepared::len).saturating_add(ROOM)).ok();
+        headers.insert(HOST, self.host);
+        self.way.set(&mut headers);
+        headers.insert(X_REQUEST_ID, self.request_id);
+        if let Some(identity) = &self.identity {
+            identity.set(&mut headers);
+        }
+        if self.trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if self.websocket {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        }
+        (self.method, self.path, headers)
     }
+
+    /// Whether the client said how long the body is.
+    #[must_use]
+    pub fn tells_length(&self) -> bool {
+        self.headers.contains_key(CONTENT_LENGTH)
+    }
+
+    /// Writes the field lines of an HTTP/1.1 message (RFC 9112 §5), without the empty line behind them and without the length,
+    /// which whoever frames the message writes. There is no `TE`: HTTP/1.1 needs no leave to send trailers.
+    pub fn write_fields(&self, message: &mut impl BufMut) {
+        for (name, value) in self.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH) {
+            line(message, name, if *name == HOST { &self.host } else { value });
+        }
+        message.put_slice(self.way.lines());
+        line(message, &X_REQUEST_ID, &self.request_id);
+        for (name, value) in self.identity.iter().flat_map(Prepared::iter) {
+            line(message, name, value);
+        }
+        if self.websocket {
+            message.put_slice(b"upgrade: websocket\r\nconnection: Upgrade\r\n");
+        }
+    }
+}
+
+fn line(message: &mut impl BufMut, name: &HeaderName, value: &HeaderValue) {
+    message.put_slice(name.as_str().as_bytes());
+    message.put_slice(b": ");
+    message.put_slice(value.as_bytes());
+    message.put_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Who is asking: the attributes that an authenticator vouches for, whatever kind it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The names of the attributes that are always sets.
@@ -16,25 +16,114 @@ pub enum Attribute {
     /// A truth value.
     Boolean(bool),
     /// A set of texts.
-    Set(BTreeSet<Arc<str>>),
+    Set(Texts),
+}
+
+/// A set of texts, in order. All of them lie in one piece of memory, since thousands of sets are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    joined: Box<str>,
+    /// Where each element ends.
+    ends: Box<[u32]>,
+}
+
+impl Texts {
+    /// Every element in its order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).filter_map(|place| self.element(place))
+    }
+
+    /// Whether `text` is one of them.
+    #[must_use]
+    pub fn contains(&self, text: &str) -> bool {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let Some(element) = self.element(middle) else { return false };
+            match element.cmp(text) {
+                Ordering::Less => low = middle.saturating_add(1),
+                Ordering::Equal => return true,
+                Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    fn element(&self, place: usize) -> Option<&str> {
+        let begin = place.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
+        let end = self.ends.get(place)?;
+        self.joined.get(usize::try_from(*begin).ok()?..usize::try_from(*end).ok()?)
+    }
+
+    fn weight(&self) -> usize {
+        allocated(self.joined.len()).saturating_add(allocated(size_of_val(&*self.ends)))
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Texts {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Self {
+        let mut sorted: Vec<&str> = texts.into_iter().collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let joined = sorted.concat();
+        let ends = sorted.iter().scan(0_u32, |end, text| {
+            // Beyond 4 GiB nothing is an element any more; the longest token has 16 KiB.
+            *end = end.saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX));
+            Some(*end)
+        });
+        Self { ends: ends.collect(), joined: joined.into() }
+    }
 }
 
 /// Who is asking, as one authenticator established it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    attributes: BTreeMap<Arc<str>, Attribute>,
+    /// In the order of names.
+    attributes: Vec<(Arc<str>, Attribute)>,
 }
 
 impl Identity {
+    /// An identity that is about to have so many attributes.
+    #[must_use]
+    pub fn with_capacity(attributes: usize) -> Self {
+        Self { attributes: Vec::with_capacity(attributes) }
+    }
+
     /// Sets one attribute, replacing what stood there.
     pub fn insert(&mut self, name: impl Into<Arc<str>>, value: Attribute) {
-        self.attributes.insert(name.into(), value);
+        let name = name.into();
+        match self.place(&name) {
+            Ok(place) => {
+                if let Some((_, held)) = self.attributes.get_mut(place) {
+                    *held = value;
+                }
+            }
+            Err(place) => self.attributes.insert(place, (name, value)),
+        }
+    }
+
+    /// Gives back the room for attributes that did not come.
+    pub fn shrink(&mut self) {
+        self.attributes.shrink_to_fit();
     }
 
     /// The attribute of that name.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
-        self.attributes.get(name)
+        let place = self.place(name).ok()?;
+        self.attributes.get(place).map(|(_, value)| value)
     }
 
     /// Every attribute in the order of names.
@@ -45,25 +134,42 @@ impl Identity {
     /// Whether the set attribute `name` holds `element`.
     #[must_use]
     pub fn set_contains(&self, name: &str, element: &str) -> bool {
-        match self.attributes.get(name) {
+        match self.attribute(name) {
             Some(Attribute::Set(set)) => set.contains(element),
             Some(Attribute::Text(_) | Attribute::Integer(_) | Attribute::Boolean(_)) | None => false,
         }
     }
 
-    /// About how many bytes it occupies, for the bounds of caches.
+    /// How many bytes it occupies beside itself, for the bounds of caches. Names are shared, and do not count.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.attributes
-            .iter()
-            .map(|(name, value)| {
-                let held = match value {
-                    Attribute::Text(text) => text.len(),
-                    Attribute::Integer(_) | Attribute::Boolean(_) => 0,
-                    Attribute::Set(set) => set.iter().map(|element| element.len().saturating_add(48)).sum(),
-                };
-                name.len().saturating_add(held).saturating_add(96)
-            })
-            .sum()
+        let slots = self.attributes.capacity().saturating_mul(size_of::<(Arc<str>, Attribute)>());
+        let held = self.attributes.iter().map(|(_, value)| match value {
+            Attribute::Text(text) => allocated(text.len().saturating_add(ARC_BYTES)),
+            Attribute::Integer(_) | Attribute::Boolean(_) => 0,
+            Attribute::Set(set) => set.weight(),
+        });
+        held.fold(allocated(slots), usize::saturating_add)
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.attributes.binary_search_by(|(held, _)| (**held).cmp(name))
     }
 }
+
+/// The two counters in front of what an [`Arc`] or an [`Rc`](std::rc::Rc) shares.
+pub const ARC_BYTES: usize = 16;
+
+/// What an allocation of `bytes` really takes: glibc adds eight bytes, hands out multiples of sixteen and never fewer than
+/// 32; musl's are much the same.
+#[must_use]
+pub const fn allocated(bytes: usize) -> usize {
+    if bytes == 0 {
+        return 0;
+    }
+    let least = if bytes < 24 { 24 } else { bytes };
+    least.saturating_add(8).saturating_add(15) & !15
+}
+
+#[cfg(test)]
+mod tests;

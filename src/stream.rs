@@ -20,6 +20,18 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Makes the coming close a reset, for a peer that would take an orderly one for the end of a whole message.
+    pub fn reset_on_close(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(stream.get_ref().0),
+            // It knows no resets.
+            Self::Unix(_) => return,
+        };
+        // A socket that is gone already needs none.
+        socket.set_linger(Some(std::time::Duration::ZERO)).ok();
+    }
+
     /// Whether the peer has neither sent anything nor closed, as the kernel sees it now; what the runtime knows may be
     /// a moment old.
     #[must_use]

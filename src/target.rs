@@ -73,7 +73,9 @@ impl Target {
     #[must_use]
     pub fn host(&self) -> &str {
         match &self.host {
-            Host::Leading(length) => self.authority.to_str().ok().and_then(|text| text.get(..*length)),
+            Host::Leading(length) => {
+                self.authority.as_bytes().get(..*length).and_then(|host| str::from_utf8(host).ok())
+            }
             Host::Rewritten(host) => Some(host.as_ref()),
         }
         .unwrap_or_default()
@@ -147,6 +149,9 @@ impl Prefix {
 
 impl Host {
     fn of(authority: &HeaderValue) -> Result<Self, Denial> {
+        if let Some(length) = host::usual(authority.as_bytes()) {
+            return Ok(Self::Leading(length));
+        }
         let text = authority.to_str().map_err(|_| malformed(HostFault::Name))?;
         let host = host::without_port(text).map_err(malformed)?;
         Ok(match normal_host(host).map_err(malformed)? {

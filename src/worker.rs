@@ -4,7 +4,7 @@
 //! has more connections than another hands what it accepts over, so that few long-lived connections spread out.
 
 use crate::authn::cache::Bounds;
-use crate::clock::{Clock, TICK, after, strike};
+use crate::clock::{Clock, TICK, after, lately, strike};
 use crate::config::log::LogFormat;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
@@ -241,7 +241,8 @@ impl Worker {
 
     fn tidy(&self) {
         strike(self.gateway.recorder().clock.as_ref());
-        self.gateway.snapshot().purge();
+        let (_, now) = lately();
+        self.gateway.snapshot().purge(now);
         buffers::trim();
         if let Some(log) = &self.gateway.recorder().log {
             log.flush();

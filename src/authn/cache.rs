@@ -1,43 +1,96 @@
 //! What one worker knows about tokens that it verified lately.
 //!
 //! Only successes are kept, under the whole token and until its `exp`: a fact about the token, never a verdict about a
-//! request. Bounded by number and by bytes, and built so that a flood of tokens that come once does not drive out those that
-//! come often. Belongs to one worker; there is no lock.
+//! request. Bounded by bytes, and built so that a flood of tokens that come once does not drive out those that come often.
+//! Belongs to one worker; there is no lock.
 
 use crate::clock::UnixTime;
+use crate::identity::allocated;
 use foldhash::quality::RandomState;
-use quick_cache::Weighter;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, Weighter};
+use std::cell::Cell;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-/// About what an entry costs besides the token and the value, in bytes.
-const OVERHEAD_BYTES: u64 = 128;
+/// What an entry costs in the cache's own tables, in bytes: its slot, a share of the slots that grow ahead of need, and of
+/// those that remember what was driven out.
+const SLOT_BYTES: usize = 128;
 
-/// How much a cache may hold.
+/// What an entry takes at the very least; the number of those that were driven out is remembered for so many.
+const LEAST_BYTES: u64 = 1024;
+
+/// How much of a token is hashed, from its end.
+const HASHED_BYTES: usize = 64;
+
+/// How long a token is kept that nobody sends: most clients that are still there have sent it again by then, and for the
+/// others it is verified once more.
+const UNUSED: Duration = Duration::from_secs(60);
+
+/// How often unused tokens are looked for. All entries are visited, which takes about 10 ns each.
+const PURGE_PERIOD: Duration = Duration::from_secs(5);
+
+/// How many are forgotten in one go: freeing what an entry holds takes a few hundred nanoseconds, and requests wait.
+const MAX_FORGOTTEN: usize = 500;
+
+/// How much one worker may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// How many tokens.
-    pub entries: NonZeroU32,
-    /// How many bytes, with the tokens themselves.
+    /// The signatures of how many tokens; see [`Signatures`](super::signatures::Signatures).
+    pub signatures: NonZeroU32,
+    /// How many bytes for what tokens lead to, with the tokens themselves.
     pub bytes: u64,
 }
 
 struct Entry<V> {
     value: V,
     expires: UnixTime,
-    weight: u64,
+    /// When it was last asked for.
+    used: Cell<u32>,
+    weight: u32,
 }
 
-/// Weighs an entry in bytes, but no less than an equal share: so the number is bounded by the weight as well.
 #[derive(Clone, Copy)]
-struct Weigh {
-    least: u64,
+struct Weigh;
+
+impl<V> Weighter<Token, Entry<V>> for Weigh {
+    fn weight(&self, _: &Token, entry: &Entry<V>) -> u64 {
+        entry.weight.into()
+    }
 }
 
-impl<V> Weighter<Box<str>, Entry<V>> for Weigh {
-    fn weight(&self, _: &Box<str>, entry: &Entry<V>) -> u64 {
-        entry.weight.max(self.least)
+struct Token(Box<str>);
+
+impl Hash for Token {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Asked(&self.0).hash(state);
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Token {}
+
+/// A token that is looked for. Only its end is hashed: that is the signature, and of tokens that were verified no two have
+/// the same one. The whole token is compared.
+struct Asked<'a>(&'a str);
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bytes = self.0.as_bytes();
+        state.write(bytes.get(bytes.len().saturating_sub(HASHED_BYTES)..).unwrap_or(bytes));
+    }
+}
+
+impl Equivalent<Token> for Asked<'_> {
+    fn equivalent(&self, token: &Token) -> bool {
+        *self.0 == *token.0
     }
 }
 
@@ -45,40 +98,57 @@ impl<V> Weighter<Box<str>, Entry<V>> for Weigh {
 /// collide, and the whole token is compared.
 pub struct TokenCache<V> {
     entries: Entries<V>,
+    purged: UnixTime,
 }
 
-type Lifecycle<V> = DefaultLifecycle<Box<str>, Entry<V>>;
-type Entries<V> = Cache<Box<str>, Entry<V>, Weigh, RandomState, Lifecycle<V>>;
+type Lifecycle<V> = DefaultLifecycle<Token, Entry<V>>;
+type Entries<V> = Cache<Token, Entry<V>, Weigh, RandomState, Lifecycle<V>>;
 
 impl<V: Clone> TokenCache<V> {
-    /// An empty cache.
+    /// An empty cache that may take so many bytes.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
-        let number = u64::from(bounds.entries.get());
-        let least = bounds.bytes.checked_div(number).unwrap_or_default().max(1);
-        let expected = usize::try_from(bounds.entries.get()).unwrap_or(usize::MAX);
-        let capacity = least.saturating_mul(number);
-        let weigh = Weigh { least };
-        let entries = Cache::with(expected, capacity, weigh, RandomState::default(), Lifecycle::default());
-        Self { entries }
+    pub fn new(bytes: u64) -> Self {
+        let expected =
+            usize::try_from(bytes.checked_div(LEAST_BYTES).unwrap_or_default()).unwrap_or(usize::MAX);
+        let entries = Cache::with(expected, bytes, Weigh, RandomState::default(), Lifecycle::default());
+        Self { entries, purged: UnixTime::default() }
     }
 
     /// What is known about a token at that time, if it is still good: not past its `exp`, and `holds` says so (the key that
     /// signed it is still in the set). What is not good is dropped.
     pub fn get(&mut self, token: &str, now: UnixTime, holds: impl FnOnce(&V) -> bool) -> Option<V> {
-        let entry = self.entries.get(token)?;
+        let entry = self.entries.get(&Asked(token))?;
         if now < entry.expires && holds(&entry.value) {
+            entry.used.set(seconds(now));
             return Some(entry.value.clone());
         }
-        drop(self.entries.remove(token));
+        drop(self.entries.remove(&Asked(token)));
         None
     }
 
-    /// Remembers a verified token until `expires`; `bytes` is about what the value occupies.
-    pub fn insert(&mut self, token: &str, value: V, expires: UnixTime, bytes: usize) {
-        let size = u64::try_from(token.len().saturating_add(bytes)).unwrap_or(u64::MAX);
-        let weight = size.saturating_add(OVERHEAD_BYTES);
-        self.entries.insert(token.into(), Entry { value, expires, weight });
+    /// Remembers until `expires` a token that was verified `now`; `bytes` is what the value occupies.
+    pub fn insert(&mut self, token: &str, value: V, (now, expires): (UnixTime, UnixTime), bytes: usize) {
+        let weight = allocated(token.len()).saturating_add(bytes).saturating_add(SLOT_BYTES);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let entry = Entry { value, expires, used: Cell::new(seconds(now)), weight };
+        self.entries.insert(Token(token.into()), entry);
+    }
+
+    /// Forgets tokens that nobody has sent for long; some of them each time, so that nobody waits for it.
+    pub fn purge(&mut self, now: UnixTime) {
+        if self.purged <= now && now < self.purged.plus(PURGE_PERIOD) {
+            return;
+        }
+        let seconds = seconds(now);
+        let unused = u32::try_from(UNUSED.as_secs()).unwrap_or(u32::MAX);
+        let left = Cell::new(MAX_FORGOTTEN);
+        self.entries.retain(|_, entry| {
+            let is_used = seconds.saturating_sub(entry.used.get()) < unused;
+            is_used || left.replace(left.get().saturating_sub(1)) == 0
+        });
+        if left.get() > 0 {
+            self.purged = now;
+        }
     }
 
     /// Forgets what `keep` does not want to keep: revoked tokens, facts whose key is gone.
@@ -104,6 +174,10 @@ impl<V: Clone> TokenCache<V> {
     }
 }
 
+fn seconds(time: UnixTime) -> u32 {
+    u32::try_from(time.seconds()).unwrap_or(u32::MAX)
+}
+
 impl<V> fmt::Debug for TokenCache<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("TokenCache").finish_non_exhaustive()
@@ -111,83 +185,4 @@ impl<V> fmt::Debug for TokenCache<V> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Bounds, TokenCache};
-    use crate::clock::UnixTime;
-    use std::num::NonZeroU32;
-    use std::rc::Rc;
-
-    fn cache(entries: u32, bytes: u64) -> TokenCache<Rc<str>> {
-        TokenCache::new(Bounds { entries: NonZeroU32::new(entries).unwrap(), bytes })
-    }
-
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime::from_seconds(seconds)
-    }
-
-    #[test]
-    fn a_token_is_known_until_it_expires() {
-        let mut cache = cache(10, 10_000);
-        cache.insert("token", "facts".into(), at(100), 5);
-        assert_eq!(cache.get("token", UnixTime::from_millis(99_999), |_| true).as_deref(), Some("facts"));
-        assert_eq!(cache.get("token", at(100), |_| true), None);
-        assert!(cache.is_empty());
-        // Not even after the clock was set back.
-        assert_eq!(cache.get("token", at(1), |_| true), None);
-    }
-
-    #[test]
-    fn the_whole_token_counts() {
-        let mut cache = cache(10, 10_000);
-        cache.insert("token", "facts".into(), at(100), 5);
-        for other in ["token ", "toke", "Token", "", "tokem"] {
-            assert_eq!(cache.get(other, at(1), |_| true), None);
-        }
-    }
-
-    #[test]
-    fn what_no_longer_holds_is_dropped() {
-        let mut cache = cache(10, 10_000);
-        cache.insert("token", "facts".into(), at(100), 5);
-        assert_eq!(cache.get("token", at(1), |_| false), None);
-        assert_eq!(cache.get("token", at(1), |_| true), None);
-        cache.insert("one", "a".into(), at(100), 1);
-        cache.insert("two", "b".into(), at(100), 1);
-        cache.retain(|value| &**value == "a");
-        assert_eq!(cache.len(), 1);
-        assert!(cache.get("one", at(1), |_| true).is_some());
-        cache.clear();
-        assert!(cache.is_empty());
-    }
-
-    #[test]
-    fn the_number_and_the_bytes_are_bounded() {
-        let mut few = cache(10, 1 << 20);
-        for number in 0..1000 {
-            few.insert(&format!("token {number}"), "facts".into(), at(100), 5);
-        }
-        assert!((1..=10).contains(&few.len()), "{}", few.len());
-        let mut small = cache(1000, 20_000);
-        for number in 0..1000 {
-            small.insert(&format!("{number} {}", "x".repeat(1000)), "facts".into(), at(100), 5);
-        }
-        assert!((1..=20).contains(&small.len()), "{}", small.len());
-        let mut tiny = cache(10, 1000);
-        tiny.insert(&"x".repeat(5000), "facts".into(), at(100), 5);
-        assert!(tiny.is_empty());
-    }
-
-    #[test]
-    fn tokens_that_come_once_do_not_drive_out_those_that_come_often() {
-        let mut cache = cache(100, 1 << 20);
-        for number in 0..10_000 {
-            cache.insert(&format!("once {number}"), "x".into(), at(100), 1);
-            if cache.get("often", at(1), |_| true).is_none() {
-                cache.insert("often", "facts".into(), at(100), 5);
-            }
-            if number > 1000 {
-                assert!(cache.get("often", at(1), |_| true).is_some(), "{number}");
-            }
-        }
-    }
-}
+mod tests;

@@ -3,11 +3,10 @@
 //! Everything about the mapping is settled when the configuration is compiled; a request only walks it. A claim that is
 //! there but cannot be used refuses the token: nothing is guessed, and `null` is no customer called "None".
 
+use super::json::{Number, Object, Value};
 use crate::config::authenticator::{AttributeType, ClaimRule, ClaimSource, Scalar};
 use crate::identity::{Attribute, Identity, SET_ATTRIBUTES};
 use indexmap::IndexMap;
-use serde_json::{Map, Number, Value};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The attribute that every identity has: who the token is about.
@@ -15,6 +14,9 @@ pub const SUBJECT: &str = "subject";
 
 /// Attributes that sidegate sets itself.
 pub const BUILT_IN: [&str; 2] = ["authenticator", "auth_method"];
+
+/// Most sets have no more elements.
+const FEW_ELEMENTS: usize = 16;
 
 /// A claim is missing or cannot be used. The names are the configuration's; no value appears.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,14 +55,14 @@ impl ClaimPath {
 
     /// The claim, unless it is missing or null.
     #[must_use]
-    pub fn find<'a>(&self, members: &'a Map<String, Value>) -> Option<&'a Value> {
+    pub fn find<'a, 'd>(&self, members: &'a Object<'d>) -> Option<&'a Value<'d>> {
         let first = members.get(&self.first)?;
         let found = self.rest.iter().try_fold(first, |value, step| match value {
             Value::Object(members) => members.get(step),
-            Value::Array(list) => list.get(index(step)?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            Value::List(list) => list.get(index(step)?),
+            Value::Null | Value::Boolean(_) | Value::Number(_) | Value::Text(_) => None,
         })?;
-        (!found.is_null()).then_some(found)
+        (*found != Value::Null).then_some(found)
     }
 }
 
@@ -161,8 +163,8 @@ impl ClaimMap {
     ///
     /// # Errors
     /// If a claim that is required is missing, one that is there has the wrong type, or there is no subject.
-    pub fn identity(&self, members: &Map<String, Value>) -> Result<Identity, ClaimError> {
-        let mut identity = Identity::default();
+    pub fn identity(&self, members: &Object<'_>) -> Result<Identity, ClaimError> {
+        let mut identity = Identity::with_capacity(self.rules.len());
         for (attribute, origin) in &self.rules {
             let fail = |why| ClaimError { attribute: Arc::clone(attribute), why };
             let value = match origin {
@@ -180,7 +182,10 @@ impl ClaimMap {
             }
         }
         match subject(&identity) {
-            Some(subject) if !subject.is_empty() => Ok(identity),
+            Some(subject) if !subject.is_empty() => {
+                identity.shrink();
+                Ok(identity)
+            }
             Some(_) | None => Err(ClaimError { attribute: SUBJECT.into(), why: "is missing or empty" }),
         }
     }
@@ -251,7 +256,7 @@ fn compile_rule(attribute: &str, is_set: bool, rule: &ClaimRule) -> Result<Origi
 
 fn constant_value(is_set: bool, value: &Scalar) -> Option<Attribute> {
     match value {
-        Scalar::Text(text) if is_set => Some(Attribute::Set(words(text).map(Into::into).collect())),
+        Scalar::Text(text) if is_set => Some(Attribute::Set(words(text).collect())),
         Scalar::Boolean(_) | Scalar::Integer(_) if is_set => None,
         Scalar::Boolean(value) => Some(Attribute::Boolean(*value)),
         Scalar::Integer(value) => Some(Attribute::Integer((*value).into())),
@@ -263,7 +268,7 @@ fn read(
     paths: &[ClaimPath],
     shape: Shape,
     prefix: Option<&str>,
-    members: &Map<String, Value>,
+    members: &Object<'_>,
 ) -> Result<Option<Attribute>, &'static str> {
     let mut found = paths.iter().filter_map(|path| path.find(members)).peekable();
     if shape != Shape::Set {
@@ -272,50 +277,54 @@ fn read(
     if found.peek().is_none() {
         return Ok(None);
     }
-    let mut set = BTreeSet::new();
+    let mut elements = Vec::with_capacity(FEW_ELEMENTS);
     for value in found {
-        collect(value, prefix, &mut set)?;
+        collect(value, prefix, &mut elements)?;
     }
-    Ok(Some(Attribute::Set(set)))
+    Ok(Some(Attribute::Set(elements.into_iter().collect())))
 }
 
-fn single(value: &Value, shape: Shape, prefix: Option<&str>) -> Result<Attribute, &'static str> {
+fn single(value: &Value<'_>, shape: Shape, prefix: Option<&str>) -> Result<Attribute, &'static str> {
     match (value, shape) {
-        (Value::Bool(value), Shape::Boolean) => Ok(Attribute::Boolean(*value)),
-        (Value::String(text), Shape::Text | Shape::TextOrInteger) => {
+        (Value::Boolean(value), Shape::Boolean) => Ok(Attribute::Boolean(*value)),
+        (Value::Text(text), Shape::Text | Shape::TextOrInteger) => {
             Ok(Attribute::Text(without_prefix(text, prefix)?.into()))
         }
-        (Value::String(text), Shape::Integer) => {
+        (Value::Text(text), Shape::Integer) => {
             let digits = without_prefix(text, prefix)?;
             canonical_integer(digits).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
         }
         (Value::Number(_), _) if prefix.is_some() => Err("lacks the prefix"),
         (Value::Number(number), Shape::Integer | Shape::TextOrInteger) => {
-            integer(number).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
+            integer(*number).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
         }
         _ => Err("has a claim of the wrong type"),
     }
 }
 
 /// A JSON list of texts, or one text whose words are the elements (RFC 6749 §3.3).
-fn collect(value: &Value, prefix: Option<&str>, set: &mut BTreeSet<Arc<str>>) -> Result<(), &'static str> {
+fn collect<'a>(
+    value: &'a Value<'_>,
+    prefix: Option<&str>,
+    elements: &mut Vec<&'a str>,
+) -> Result<(), &'static str> {
     match value {
-        Value::String(text) => {
+        Value::Text(text) => {
             for word in words(text) {
-                set.insert(without_prefix(word, prefix)?.into());
+                elements.push(without_prefix(word, prefix)?);
             }
             Ok(())
         }
-        Value::Array(list) => {
+        Value::List(list) => {
             for element in list {
-                let text = element.as_str().ok_or("has a list with an element that is no text")?;
+                let text = element.as_text().ok_or("has a list with an element that is no text")?;
                 if !text.is_empty() {
-                    set.insert(without_prefix(text, prefix)?.into());
+                    elements.push(without_prefix(text, prefix)?);
                 }
             }
             Ok(())
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+        Value::Null | Value::Boolean(_) | Value::Number(_) | Value::Object(_) => {
             Err("has a claim of the wrong type")
         }
     }
@@ -330,8 +339,11 @@ fn without_prefix<'a>(text: &'a str, prefix: Option<&str>) -> Result<&'a str, &'
 }
 
 /// A whole number with all its digits; a fraction, an exponent or more than 64 bits made it something else.
-fn integer(number: &Number) -> Option<i128> {
-    number.as_u64().map(i128::from).or_else(|| number.as_i64().map(i128::from))
+const fn integer(number: Number) -> Option<i128> {
+    match number {
+        Number::Whole(number) => Some(number),
+        Number::Float(_) => None,
+    }
 }
 
 /// The one spelling of a whole number: no plus, no leading zero, no minus zero, no space.

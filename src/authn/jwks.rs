@@ -1,12 +1,11 @@
 //! Sets of keys, and which keys of a published set (RFC 7517 §5) may verify tokens here.
 
 use super::algorithm::{self, Family};
-use super::json::{self, JsonError};
+use super::json::{self, JsonError, Object, Value};
 use super::key::{Key, KeyError};
 use crate::config::authenticator::Algorithm;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -120,13 +119,14 @@ impl KeySet {
             return Err(JwksError::TooLarge);
         }
         let members = json::object(document)?;
-        let list = members.get("keys").and_then(Value::as_array).ok_or(JwksError::NoList)?;
+        let list = members.get("keys").and_then(Value::as_list).ok_or(JwksError::NoList)?;
         let (mut keys, mut ignored) = (Vec::new(), Ignored::default());
         for entry in list {
             let read = if keys.len() < MAX_KEYS { read_key(entry, allowed) } else { Err(KeyError::TooMany) };
             match read {
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(why) => ignored.add(entry.get("kid").and_then(Value::as_str), why),
+                Err(why) => ignored
+                    .add(entry.as_object().and_then(|key| key.get("kid")).and_then(Value::as_text), why),
             }
         }
         if keys.is_empty() {
@@ -139,6 +139,12 @@ impl KeySet {
     #[must_use]
     pub fn single(key: Key) -> Self {
         Self::new(vec![Arc::new(key)], true)
+    }
+
+    /// No keys: what there is before a document was read.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(Vec::new(), false)
     }
 
     fn new(keys: Vec<Arc<Key>>, ignores_kid: bool) -> Self {
@@ -182,22 +188,21 @@ impl KeySet {
         self.ignores_kid == other.ignores_kid && held(self, other) && held(other, self)
     }
 
-    /// Finds the key that a token names and verifies the signature with it.
+    /// Finds the key that a token names, if the signature `verifies` with it.
     ///
     /// A token without `kid` is verified only if exactly one key fits its algorithm: trying all of them would let
     /// anybody choose how much work we do.
     ///
     /// # Errors
     /// If there is no such key, the key is not for that algorithm, or the signature is wrong.
-    pub fn verify(
+    pub fn find(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
-        signing_input: &[u8],
-        signature: &[u8],
+        verifies: impl Fn(&Key) -> bool,
     ) -> Result<&Arc<Key>, Unverified> {
         let fits = |key: &&Arc<Key>| key.allows(algorithm);
-        let verifies = |key: &&Arc<Key>| key.verify(algorithm, signing_input, signature);
+        let verifies = |key: &&Arc<Key>| verifies(key);
         if kid.is_none() && !self.ignores_kid {
             let mut fitting = self.keys.iter().filter(fits);
             return match (fitting.next(), fitting.next()) {
@@ -219,7 +224,7 @@ impl KeySet {
 }
 
 /// One key of the list, if it may be used (RFC 7517 §4).
-fn read_key(entry: &Value, allowed: &[Algorithm]) -> Result<Key, KeyError> {
+fn read_key(entry: &Value<'_>, allowed: &[Algorithm]) -> Result<Key, KeyError> {
     let members = entry.as_object().ok_or(KeyError::Malformed)?;
     let kid = text(members, "kid")?;
     if text(members, "use")?.is_some_and(|purpose| purpose != "sig") {
@@ -227,9 +232,12 @@ fn read_key(entry: &Value, allowed: &[Algorithm]) -> Result<Key, KeyError> {
     }
     match members.get("key_ops") {
         None => {}
-        Some(Value::Array(operations)) if operations.iter().any(|operation| operation == "verify") => {}
-        Some(Value::Array(_)) => return Err(KeyError::Operations),
-        Some(_) => return Err(KeyError::Malformed),
+        Some(operations) => {
+            let operations = operations.as_list().ok_or(KeyError::Malformed)?;
+            if !operations.iter().any(|operation| operation.as_text() == Some("verify")) {
+                return Err(KeyError::Operations);
+            }
+        }
     }
     let own = match text(members, "alg")? {
         None => None,
@@ -249,7 +257,7 @@ fn read_key(entry: &Value, allowed: &[Algorithm]) -> Result<Key, KeyError> {
 }
 
 /// A key on a NIST curve, whose coordinates have the full length (RFC 7518 §6.2.1).
-fn read_ec(members: &Map<String, Value>, kid: Option<&str>, allowed: &[Algorithm]) -> Result<Key, KeyError> {
+fn read_ec(members: &Object<'_>, kid: Option<&str>, allowed: &[Algorithm]) -> Result<Key, KeyError> {
     let (family, length) = match text(members, "crv")?.ok_or(KeyError::Malformed)? {
         "P-256" => (Family::P256, 32),
         "P-384" => (Family::P384, 48),
@@ -261,16 +269,16 @@ fn read_ec(members: &Map<String, Value>, kid: Option<&str>, allowed: &[Algorithm
     Key::point(kid, family, &point, allowed)
 }
 
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, KeyError> {
-    members.get(name).map(|value| value.as_str().ok_or(KeyError::Malformed)).transpose()
+fn text<'a>(members: &'a Object<'_>, name: &str) -> Result<Option<&'a str>, KeyError> {
+    members.get(name).map(|value| value.as_text().ok_or(KeyError::Malformed)).transpose()
 }
 
-fn number(members: &Map<String, Value>, name: &str) -> Result<Vec<u8>, KeyError> {
+fn number(members: &Object<'_>, name: &str) -> Result<Vec<u8>, KeyError> {
     let encoded = text(members, name)?.ok_or(KeyError::Malformed)?;
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| KeyError::Malformed)
 }
 
-fn sized(members: &Map<String, Value>, name: &str, length: usize) -> Result<Vec<u8>, KeyError> {
+fn sized(members: &Object<'_>, name: &str, length: usize) -> Result<Vec<u8>, KeyError> {
     let bytes = number(members, name)?;
     if bytes.len() == length { Ok(bytes) } else { Err(KeyError::Invalid) }
 }

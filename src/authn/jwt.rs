@@ -192,23 +192,45 @@ impl Jwt {
         self.issuers.is_empty() || issuer.is_some_and(|issuer| self.issuers.iter().any(|ours| ours == issuer))
     }
 
+    /// Whether that `aud` is one that is accepted.
+    #[must_use]
+    pub fn is_audience(&self, audience: &str) -> bool {
+        self.audiences.iter().any(|ours| ours == audience)
+    }
+
     /// Verifies a token: algorithm, key, signature, `typ`, then the claims.
     ///
     /// # Errors
     /// The first thing that is wrong. [`Refusal::KeyUnknown`] may pass once the key store was asked.
     pub fn verify(&self, token: &Jws<'_>, keys: &KeySet, now: UnixTime) -> Result<Verified, Refusal> {
+        self.verify_unless(token, keys, now, |_| None)
+    }
+
+    /// The same, but `known` may say that the signature of this very token was found good with a key before, or bad. Nothing
+    /// else is taken as known.
+    ///
+    /// # Errors
+    /// As [`Jwt::verify`].
+    pub fn verify_unless(
+        &self,
+        token: &Jws<'_>,
+        keys: &KeySet,
+        now: UnixTime,
+        known: impl Fn(&Key) -> Option<bool>,
+    ) -> Result<Verified, Refusal> {
         let header = token.header();
         let algorithm = algorithm::named(&header.algorithm)
             .filter(|algorithm| self.algorithms.contains(algorithm))
             .ok_or(Refusal::Algorithm)?;
         let kid = header.key_id.as_deref();
-        let key = keys.verify(kid, algorithm, token.signing_input().as_bytes(), token.signature()).map_err(
-            |unverified| match unverified {
-                Unverified::KeyUnknown => Refusal::KeyUnknown,
-                Unverified::Algorithm => Refusal::Algorithm,
-                Unverified::Signature => Refusal::Signature,
-            },
-        )?;
+        let input = token.signing_input().as_bytes();
+        let verifies =
+            |key: &Key| known(key).unwrap_or_else(|| key.verify(algorithm, input, token.signature()));
+        let key = keys.find(kid, algorithm, verifies).map_err(|unverified| match unverified {
+            Unverified::KeyUnknown => Refusal::KeyUnknown,
+            Unverified::Algorithm => Refusal::Algorithm,
+            Unverified::Signature => Refusal::Signature,
+        })?;
         if !self.takes_type(header.kind.as_deref()) {
             return Err(Refusal::Type);
         }
@@ -229,7 +251,7 @@ impl Jwt {
     }
 
     /// Who issued the token, and for whom (RFC 7519 §4.1.1, §4.1.3). A missing claim is no match.
-    fn check_parties(&self, claims: &Claims) -> Result<(), Refusal> {
+    fn check_parties(&self, claims: &Claims<'_>) -> Result<(), Refusal> {
         if !self.issuers.is_empty() {
             let issuer = claims.issuer().ok_or_else(|| Refusal::Missing("iss".into()))?;
             if !self.takes_issuer(Some(issuer)) {
@@ -237,8 +259,8 @@ impl Jwt {
             }
         }
         if !self.audiences.is_empty() {
-            let audience = claims.audience().ok_or_else(|| Refusal::Missing("aud".into()))?;
-            if !audience.iter().any(|theirs| self.audiences.iter().any(|ours| ours == theirs)) {
+            let mut audience = claims.audience().ok_or_else(|| Refusal::Missing("aud".into()))?;
+            if !audience.any(|theirs| self.is_audience(theirs)) {
                 return Err(Refusal::Audience);
             }
         }
@@ -246,7 +268,7 @@ impl Jwt {
     }
 
     /// When the token is good (RFC 7519 §4.1.4 to §4.1.6); returns `exp`.
-    fn check_times(&self, claims: &Claims, now: UnixTime) -> Result<UnixTime, Refusal> {
+    fn check_times(&self, claims: &Claims<'_>, now: UnixTime) -> Result<UnixTime, Refusal> {
         let expires: NumericDate = claims.expires().ok_or_else(|| Refusal::Missing("exp".into()))?;
         if now >= expires.floor.plus(self.leeway) {
             return Err(Refusal::Expired);

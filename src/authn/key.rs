@@ -263,6 +263,12 @@ impl Key {
         self.kid == other.kid && self.thumbprint == other.thumbprint
     }
 
+    /// What stands for the key material and its algorithms, and for no others: a SHA-256 hash.
+    #[must_use]
+    pub const fn thumbprint(&self) -> &[u8; 32] {
+        &self.thumbprint
+    }
+
     /// Verifies a signature (RFC 7515 §5.2). Always false for an algorithm that the key does not allow.
     #[must_use]
     pub fn verify(&self, algorithm: Algorithm, signing_input: &[u8], signature: &[u8]) -> bool {

@@ -15,7 +15,8 @@ use crate::authn::jwks::KeySet;
 use crate::clock::{Clock, UnixTime};
 use crate::config::authenticator::Algorithm;
 use crate::outbound::HttpClient;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, Guard};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,18 +89,30 @@ impl Refreshes {
     }
 }
 
-/// A set and the time of the reading that confirmed it.
+/// A set and the time of the reading that confirmed it; an empty one before the first.
 #[derive(Debug)]
 struct Snapshot {
     set: Arc<KeySet>,
-    read_at: UnixTime,
+    read_at: Option<UnixTime>,
+}
+
+/// The keys at one moment, to look at and let go: no counter is touched that other workers touch as well.
+#[derive(Debug)]
+pub struct Current(Guard<Arc<Snapshot>>);
+
+impl Deref for Current {
+    type Target = KeySet;
+
+    fn deref(&self) -> &KeySet {
+        &self.0.set
+    }
 }
 
 /// What the store and its refresher share.
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
-    current: ArcSwapOption<Snapshot>,
+    current: ArcSwap<Snapshot>,
     had_keys: AtomicBool,
     refreshes: Refreshes,
 }
@@ -109,12 +122,9 @@ impl Shared {
     /// True if the keys are others than before.
     fn take_over(&self, loaded: Loaded, now: UnixTime) -> bool {
         let before = self.current.load_full();
-        let set = match &before {
-            Some(before) if before.set.is_same(&loaded.set) => Arc::clone(&before.set),
-            Some(_) | None => Arc::new(loaded.set),
-        };
-        let changed = before.is_none_or(|before| !Arc::ptr_eq(&before.set, &set));
-        self.current.store(Some(Arc::new(Snapshot { set, read_at: now })));
+        let changed = before.read_at.is_none() || !before.set.is_same(&loaded.set);
+        let set = if changed { Arc::new(loaded.set) } else { Arc::clone(&before.set) };
+        self.current.store(Arc::new(Snapshot { set, read_at: Some(now) }));
         self.had_keys.store(true, Ordering::Relaxed);
         self.refreshes.successes.fetch_add(1, Ordering::Relaxed);
         self.refreshes.last_success.store(now.millis(), Ordering::Relaxed);
@@ -122,12 +132,11 @@ impl Shared {
         changed
     }
 
-    fn set(&self, now: UnixTime) -> Option<Arc<KeySet>> {
+    fn current(&self, now: UnixTime) -> Option<Current> {
         let current = self.current.load();
-        let snapshot = current.as_ref()?;
-        let serves =
-            self.settings.source.is_constant() || now <= snapshot.read_at.plus(self.settings.max_stale);
-        serves.then(|| Arc::clone(&snapshot.set))
+        let read_at = current.read_at?;
+        let serves = self.settings.source.is_constant() || now <= read_at.plus(self.settings.max_stale);
+        serves.then(|| Current(current))
     }
 }
 
@@ -158,7 +167,7 @@ impl KeyStore {
         let (asks, questions) = mpsc::channel(MAX_ASKS);
         let shared = Arc::new(Shared {
             settings,
-            current: ArcSwapOption::empty(),
+            current: ArcSwap::from_pointee(Snapshot { set: Arc::new(KeySet::none()), read_at: None }),
             had_keys: AtomicBool::new(false),
             refreshes: Refreshes::default(),
         });
@@ -172,8 +181,8 @@ impl KeyStore {
 
     /// The keys as they are now; `None` before the first reading, and when the last one is too long ago.
     #[must_use]
-    pub fn current(&self, now: UnixTime) -> Option<Arc<KeySet>> {
-        self.shared.set(now)
+    pub fn current(&self, now: UnixTime) -> Option<Current> {
+        self.shared.current(now)
     }
 
     /// Asks whether there is a key of that id by now, and awaits the answer: `Ok` means that the current set is worth

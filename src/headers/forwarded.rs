@@ -1,11 +1,13 @@
 //! Where a request came from: `X-Forwarded-*` and `Forwarded` (RFC 7239), and whose word for it counts.
 
 use crate::peer::Peer;
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName, HeaderValue};
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
+use std::rc::Rc;
 
 /// `X-Forwarded-For`.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -16,33 +18,72 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The fields of a [`Way`].
+static NAMES: [HeaderName; 4] = [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, FORWARDED];
+
 /// The longest request id that is taken over from a trusted proxy.
 const LONGEST_REQUEST_ID: usize = 128;
+
+/// The fields about the way of one request, as an HTTP/1.1 message holds them.
+#[derive(Debug)]
+pub struct Way {
+    lines: Bytes,
+    values: [Range<usize>; NAMES.len()],
+}
+
+impl Way {
+    fn new(values: [&[u8]; NAMES.len()]) -> Self {
+        let mut lines = Vec::with_capacity(256);
+        let mut ranges = [const { 0..0 }; NAMES.len()];
+        for ((name, value), range) in NAMES.iter().zip(values).zip(&mut ranges) {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            let start = lines.len();
+            lines.extend_from_slice(value);
+            *range = start..lines.len();
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines.shrink_to_fit();
+        Self { lines: lines.into(), values: ranges }
+    }
+
+    /// The field lines (RFC 9112 §5), each with its line end.
+    #[must_use]
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Sets the fields, replacing whatever stands under their names.
+    pub fn set(&self, headers: &mut HeaderMap) {
+        for (name, range) in NAMES.iter().zip(&self.values) {
+            // Values are made of header values only.
+            if let Ok(value) = HeaderValue::from_maybe_shared(self.lines.slice(range.clone())) {
+                headers.insert(name.clone(), value);
+            }
+        }
+    }
+
+    fn values(&self) -> [&[u8]; NAMES.len()] {
+        self.values.each_ref().map(|range| self.lines.get(range.clone()).unwrap_or_default())
+    }
+}
 
 /// The values for one client connection; those that do not change are made once.
 #[derive(Debug)]
 pub struct Provenance {
     address: Option<IpAddr>,
     trusted: bool,
-    forwarded_for: HeaderValue,
-    proto: HeaderValue,
-    /// The last host and the `Forwarded` element made for it: one connection mostly asks for one host.
-    element: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    scheme: &'static str,
+    /// What was made for the last host: one connection mostly asks for one host.
+    last: RefCell<Option<Rc<Way>>>,
 }
 
 impl Provenance {
     /// The values for the connection of `peer`.
     #[must_use]
     pub fn new(peer: &Peer) -> Self {
-        let address = peer.ip();
-        let text = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        Self {
-            address,
-            trusted: peer.trusted,
-            forwarded_for: value(&text),
-            proto: HeaderValue::from_static(peer.scheme.as_str()),
-            element: RefCell::new(None),
-        }
+        let (trusted, scheme) = (peer.trusted, peer.scheme.as_str());
+        Self { address: peer.ip(), trusted, scheme, last: RefCell::new(None) }
     }
 
     /// Whether the peer's own `X-Forwarded-*` and `X-Request-Id` count.
@@ -51,41 +92,50 @@ impl Provenance {
         self.trusted
     }
 
-    /// Sets the fields; what a trusted proxy sent stays in front of ours.
-    pub fn set(&self, headers: &mut HeaderMap, host: &HeaderValue) {
-        for (name, own) in [
-            (X_FORWARDED_FOR, self.forwarded_for.clone()),
-            (X_FORWARDED_PROTO, self.proto.clone()),
-            (X_FORWARDED_HOST, host.clone()),
-            (FORWARDED, self.element_for(host)),
-        ] {
-            let own = if self.trusted { appended(headers, &name, &own).unwrap_or(own) } else { own };
-            headers.insert(name, own);
+    /// The way of a request for `host`. What a trusted proxy says of it is taken out of `headers` and stands in front of
+    /// ours; what anybody else says must be gone from there already.
+    pub fn way(&self, headers: &mut HeaderMap, host: &HeaderValue) -> Rc<Way> {
+        let own = self.own(host);
+        if !self.trusted {
+            return own;
         }
+        let earlier = NAMES.each_ref().map(|name| earlier(headers, name));
+        if earlier.iter().all(Vec::is_empty) {
+            return own;
+        }
+        let mut lists = earlier;
+        for (list, own) in lists.iter_mut().zip(own.values()) {
+            list.extend_from_slice(own);
+        }
+        Rc::new(Way::new(lists.each_ref().map(Vec::as_slice)))
     }
 
-    fn element_for(&self, host: &HeaderValue) -> HeaderValue {
-        if let Some((known, element)) = &*self.element.borrow()
-            && known == host
+    /// The fields that say what we know ourselves.
+    fn own(&self, host: &HeaderValue) -> Rc<Way> {
+        if let Some(known) = &*self.last.borrow()
+            && known.values()[2] == host.as_bytes()
         {
-            return element.clone();
+            return Rc::clone(known);
         }
+        let address = self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
         let node = match self.address {
-            Some(IpAddr::V4(address)) => address.to_string(),
-            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-            None => "unknown".to_owned(),
+            Some(IpAddr::V6(_)) => format!("\"[{address}]\""),
+            Some(IpAddr::V4(_)) | None => address.clone(),
         };
-        let mut text = format!("for={node}");
         // A host with a port or an IPv6 literal is no token and must be quoted (RFC 7239 §4); quotes and
         // backslashes cannot occur in a valid host.
-        if let Ok(host) = host.to_str() {
-            let quote = if host.contains([':', '[']) { "\"" } else { "" };
-            write!(text, ";host={quote}{host}{quote}").unwrap_or_default();
-        }
-        write!(text, ";proto={}", self.proto.to_str().unwrap_or_default()).unwrap_or_default();
-        let element = value(&text);
-        *self.element.borrow_mut() = Some((host.clone(), element.clone()));
-        element
+        let named = host.to_str().map_or_else(
+            |_| String::new(),
+            |host| {
+                let quote = if host.contains([':', '[']) { "\"" } else { "" };
+                format!(";host={quote}{host}{quote}")
+            },
+        );
+        let element = format!("for={node}{named};proto={}", self.scheme);
+        let values = [address.as_bytes(), self.scheme.as_bytes(), host.as_bytes(), element.as_bytes()];
+        let way = Rc::new(Way::new(values));
+        *self.last.borrow_mut() = Some(Rc::clone(&way));
+        way
     }
 
     /// The client's address: the peer's, or what the trusted proxy says of the hop before it.
@@ -108,21 +158,17 @@ impl Provenance {
     }
 }
 
-fn appended(headers: &HeaderMap, name: &HeaderName, own: &HeaderValue) -> Option<HeaderValue> {
+/// Takes out what was said under this name before, ready to be added to.
+fn earlier(headers: &mut HeaderMap, name: &HeaderName) -> Vec<u8> {
     let mut list = Vec::new();
-    for earlier in headers.get_all(name) {
-        list.extend_from_slice(earlier.as_bytes());
+    for value in headers.get_all(name) {
+        list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
-    if list.is_empty() {
-        return None;
+    if !list.is_empty() {
+        headers.remove(name);
     }
-    list.extend_from_slice(own.as_bytes());
-    HeaderValue::from_bytes(&list).ok()
-}
-
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    list
 }
 
 /// The request id that a trusted proxy sent, if it is one plain word.
@@ -155,9 +201,22 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(X_FORWARDED_FOR, "1.2.3.4".parse().unwrap());
         assert_eq!(provenance(false).client(&headers, |_| true), Some("10.0.0.9".parse().unwrap()));
-        provenance(false).set(&mut headers, &HeaderValue::from_static("a.example"));
+        provenance(false).way(&mut headers, &HeaderValue::from_static("a.example")).set(&mut headers);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
         assert_eq!(headers["forwarded"], "for=10.0.0.9;host=a.example;proto=https");
+    }
+
+    #[test]
+    fn a_connection_may_ask_for_several_hosts() {
+        let provenance = provenance(false);
+        for host in ["a.example", "a.example", "b.example", "a.example"] {
+            let way = provenance.way(&mut HeaderMap::new(), &HeaderValue::from_static(host));
+            let lines = format!(
+                "x-forwarded-for: 10.0.0.9\r\nx-forwarded-proto: https\r\nx-forwarded-host: {host}\r\n\
+                 forwarded: for=10.0.0.9;host={host};proto=https\r\n"
+            );
+            assert_eq!(way.lines(), lines.as_bytes());
+        }
     }
 
     #[test]
@@ -167,7 +226,9 @@ mod tests {
         headers.append(X_FORWARDED_FOR, "10.0.0.1".parse().unwrap());
         let inner = |address: std::net::IpAddr| address.to_string().starts_with("10.");
         assert_eq!(provenance(true).client(&headers, inner), Some("1.2.3.4".parse().unwrap()));
-        provenance(true).set(&mut headers, &HeaderValue::from_static("a.example:8443"));
+        let way = provenance(true).way(&mut headers, &HeaderValue::from_static("a.example:8443"));
+        assert!(headers.is_empty());
+        way.set(&mut headers);
         assert_eq!(headers["x-forwarded-for"], "6.6.6.6, 1.2.3.4, 10.0.0.1, 10.0.0.9");
         assert_eq!(headers["forwarded"], "for=10.0.0.9;host=\"a.example:8443\";proto=https");
     }

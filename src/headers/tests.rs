@@ -1,5 +1,7 @@
 //! Client identity headers never survive, whatever their spelling and whatever `Connection` says.
 
+mod agreement;
+
 use super::forwarded::Provenance;
 use super::trusted::{IdentityHeader, IdentityHeaders, Prepared};
 use super::{Cleaning, Hygiene};

@@ -1,10 +1,9 @@
 //! The header fields that tell the service who is asking.
 
-use crate::identity::{Attribute, Identity, SET_ATTRIBUTES};
+use crate::identity::{ARC_BYTES, Attribute, Identity, SET_ATTRIBUTES, Texts, allocated};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::rc::Rc;
 
 /// One line of `[identity.headers]`.
 #[derive(Clone, Debug)]
@@ -21,9 +20,9 @@ pub struct IdentityHeader {
 #[derive(Clone, Debug, Default)]
 pub struct IdentityHeaders(pub Vec<IdentityHeader>);
 
-/// The fields for one identity, made once and kept with it.
+/// The fields for one identity, made once and kept with it. Cloning it copies nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prepared(Box<[(HeaderName, HeaderValue)]>);
+pub struct Prepared(Rc<[(HeaderName, HeaderValue)]>);
 
 /// An attribute that cannot stand in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,30 +72,46 @@ fn render(attribute: Option<&Attribute>) -> Result<Option<HeaderValue>, Unfit> {
 }
 
 fn single(text: &str) -> Result<HeaderValue, Unfit> {
-    let outer_space = text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
-    if outer_space || text.contains(|character: char| character == ',' || character.is_control()) {
+    if !is_fit(text) {
         return Err(Unfit::Character);
     }
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Unfit::Character)
 }
 
-fn joined(set: &BTreeSet<Arc<str>>) -> Result<Option<HeaderValue>, Unfit> {
-    if set.iter().any(|element| element.is_empty() || single(element).is_err()) {
+fn is_fit(text: &str) -> bool {
+    let outer_space = text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace);
+    !outer_space && !text.contains(|character: char| character == ',' || character.is_control())
+}
+
+fn joined(set: &Texts) -> Result<Option<HeaderValue>, Unfit> {
+    if set.iter().any(|element| element.is_empty() || !is_fit(element)) {
         return Err(Unfit::Character);
     }
     if set.is_empty() {
         return Ok(None);
     }
-    let list = set.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join(",");
+    let list = set.iter().collect::<Vec<&str>>().join(",");
     HeaderValue::from_bytes(list.as_bytes()).map(Some).map_err(|_| Unfit::Character)
 }
 
 impl Prepared {
     /// Sets the fields, replacing whatever stands under their names.
     pub fn set(&self, headers: &mut HeaderMap) {
-        for (name, value) in &self.0 {
+        for (name, value) in &*self.0 {
             headers.insert(name.clone(), value.clone());
         }
+    }
+
+    /// How many fields.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The fields as they will be set.
@@ -104,10 +119,12 @@ impl Prepared {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    /// About how many bytes they occupy, for the bounds of caches.
+    /// How many bytes they occupy, for the bounds of caches: the text of a value is shared once it has been sent.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.0.iter().map(|(_, value)| value.len().saturating_add(96)).sum()
+        let shared = allocated(ARC_BYTES.saturating_add(size_of::<usize>()));
+        let values = self.0.iter().map(|(_, value)| allocated(value.len()).saturating_add(shared));
+        values.fold(allocated(size_of_val(&*self.0)), usize::saturating_add)
     }
 }
 
@@ -133,7 +150,7 @@ mod tests {
     }
 
     fn set(elements: &[&str]) -> Attribute {
-        Attribute::Set(elements.iter().map(|element| (*element).into()).collect())
+        Attribute::Set(elements.iter().copied().collect())
     }
 
     #[test]

@@ -81,6 +81,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
         }
     }
     drop(watch);
+    shared.borrow_mut().end_turn();
     let Some(inbound) = Rc::into_inner(shared) else { return };
     match next {
         Next::Tunnel(opening) => Box::pin(tunnel(inbound.into_inner(), opening, context)).await,

@@ -38,6 +38,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, s
             let in_flight = context.request();
             let mut response = context.gateway.handle(&context.via, request.map(ClientBody::Http2)).await;
             response.body_mut().hold(in_flight);
+            response.body_mut().leave_upload();
             Ok::<_, Infallible>(response)
         }
     });

@@ -6,9 +6,7 @@ mod tests;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{Denial, Reason};
-use crate::identity::{Attribute, Identity};
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use crate::identity::{Attribute, Identity, Texts};
 
 /// The sets that can be required, in the order in which they are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,14 +165,14 @@ impl Requirements {
     }
 }
 
-fn set(identity: &Identity, kind: Kind) -> Option<&BTreeSet<Arc<str>>> {
+fn set(identity: &Identity, kind: Kind) -> Option<&Texts> {
     match identity.attribute(kind.name()) {
         Some(Attribute::Set(set)) => Some(set),
         Some(Attribute::Text(_) | Attribute::Integer(_) | Attribute::Boolean(_)) | None => None,
     }
 }
 
-fn holds(set: Option<&BTreeSet<Arc<str>>>, name: &str) -> bool {
+fn holds(set: Option<&Texts>, name: &str) -> bool {
     set.is_some_and(|set| set.contains(name))
 }
 

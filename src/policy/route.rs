@@ -168,7 +168,7 @@ mod tests {
 
     fn admin() -> Identity {
         let mut identity = Identity::default();
-        identity.insert("roles", Attribute::Set(["admin".into()].into()));
+        identity.insert("roles", Attribute::Set(["admin"].into_iter().collect()));
         identity
     }
 

@@ -5,6 +5,7 @@
 
 use super::request_body::{BodyFault, RequestBody};
 use crate::clock::after;
+use crate::headers::CleanHead;
 use crate::stream::Stream;
 use crate::wire::body::Decoder;
 use crate::wire::encode::{self, Sending};
@@ -12,8 +13,7 @@ use crate::wire::inbound::{BodyError, Inbound};
 use crate::wire::outbound::Outbound;
 use crate::wire::response::{self, ResponseFault, ResponseHead};
 use bytes::{Bytes, BytesMut};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use http_body::{Body as _, Frame};
 use std::future::Future;
 use std::io;
@@ -88,11 +88,17 @@ pub struct Upload {
 
 impl Upload {
     /// A request: its head is written at once, its body as it comes.
-    pub fn new(method: &Method, target: &PathAndQuery, headers: &HeaderMap, body: RequestBody) -> Self {
-        let sending = framing(headers, &body);
+    #[must_use]
+    pub fn new(head: &CleanHead, body: RequestBody) -> Self {
+        let sending = framing(head, &body);
         let mut out = Outbound::default();
-        out.begin(sending, |bytes| encode::request_head(bytes, method, target, headers, sending));
-        let body = Some(body).filter(|body| !body.is_end_stream());
+        out.begin(sending, |bytes| {
+            encode::request_head(bytes, head.method(), head.path(), sending, |bytes| {
+                head.write_fields(bytes)
+            });
+        });
+        // What the head announces has to end: chunks, even if there are none.
+        let body = Some(body).filter(|_| !matches!(sending, Sending::Nothing | Sending::Length(0)));
         Self { out, body }
     }
 
@@ -131,10 +137,10 @@ impl Upload {
 }
 
 /// How the service is told where the body ends.
-fn framing(headers: &HeaderMap, body: &RequestBody) -> Sending {
+fn framing(head: &CleanHead, body: &RequestBody) -> Sending {
     match body.size_hint().exact() {
         // A length of nothing is passed on if the client said so.
-        Some(0) if !headers.contains_key(http::header::CONTENT_LENGTH) => Sending::Nothing,
+        Some(0) if !head.tells_length() => Sending::Nothing,
         Some(length) => Sending::Length(length),
         None => Sending::Chunked,
     }
@@ -154,8 +160,8 @@ pub struct Exchange {
     deadline: Option<Instant>,
     seen: usize,
     interim: u8,
-    /// The service takes no more of the request, but may have answered.
-    deaf: Option<io::Error>,
+    /// Why the service takes no more of the request; it may have answered all the same.
+    write_error: Option<io::Error>,
 }
 
 impl Exchange {
@@ -177,7 +183,7 @@ impl Exchange {
             deadline: None,
             seen: 0,
             interim: 0,
-            deaf: None,
+            write_error: None,
         }
     }
 
@@ -194,7 +200,7 @@ impl Exchange {
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, ExchangeError>> {
         self.poll_upload(cx)?;
         if !self.upload.out.has_begun() {
-            return match self.deaf.take() {
+            return match self.write_error.take() {
                 Some(error) => Poll::Ready(Err(ExchangeError::Broken(error))),
                 None => Poll::Pending,
             };
@@ -205,7 +211,7 @@ impl Exchange {
             }
             match self.connection.inbound.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(match self.deaf.take() {
+                    return Poll::Ready(Err(match self.write_error.take() {
                         Some(error) => ExchangeError::Broken(error),
                         None => ResponseFault::Incomplete.into(),
                     }));
@@ -218,7 +224,7 @@ impl Exchange {
     }
 
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), ExchangeError> {
-        if self.deadline.is_some() || self.deaf.is_some() {
+        if self.deadline.is_some() || self.write_error.is_some() {
             return Ok(());
         }
         match self.upload.poll(cx, &mut self.connection.inbound.stream) {
@@ -230,7 +236,7 @@ impl Exchange {
             }
             Poll::Ready(Err(ExchangeError::Broken(error))) => {
                 // It may have answered before it stopped to listen.
-                self.deaf = Some(error);
+                self.write_error = Some(error);
                 self.deadline = Some(after(Instant::now(), self.limit));
             }
             Poll::Ready(Err(error)) => return Err(error),
@@ -269,10 +275,10 @@ impl Exchange {
     /// What comes behind the head.
     #[must_use]
     pub fn into_download(self, head: &ResponseHead) -> Download {
-        let Self { mut connection, upload, deaf, .. } = self;
+        let Self { mut connection, upload, write_error, .. } = self;
         connection.inbound.body = Decoder::response(head.framing);
         let upload = Some(upload).filter(|upload| !upload.is_complete());
-        Download { connection, upload, reusable: head.reusable && deaf.is_none() }
+        Download { connection, upload, alone: false, reusable: head.reusable && write_error.is_none() }
     }
 
     /// The connection, once it speaks another protocol.
@@ -287,18 +293,34 @@ impl Exchange {
 pub struct Download {
     connection: Connection,
     upload: Option<Upload>,
+    /// Whether a task of its own sends what is left of the request, and must be the only one to wait for it.
+    alone: bool,
     reusable: bool,
 }
 
 impl Download {
     /// The next piece of the body.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.poll_upload(cx);
+        if !self.alone {
+            self.poll_upload(cx);
+        }
         self.connection.inbound.poll_frame(cx)
     }
 
+    /// Leaves what is left of the request to [`Download::poll_alone`]; whether anything is.
+    pub const fn leave_upload(&mut self) -> bool {
+        self.alone = self.upload.is_some();
+        self.alone
+    }
+
+    /// Ready when nothing is left of the request.
+    pub fn poll_alone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_upload(cx);
+        if self.upload.is_none() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// The service may answer before it has the whole request, and go on reading.
-    fn poll_upload(&mut self, cx: &mut Context<'_>) {
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
         let Some(upload) = &mut self.upload else { return };
         match upload.poll(cx, &mut self.connection.inbound.stream) {
             Poll::Pending => {}

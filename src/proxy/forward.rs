@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::telemetry::record::Record;
 use crate::wire::response::ResponseHead;
 use bytes::BytesMut;
-use http::header::{HOST, TE};
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::client::conn::TrySendError;
@@ -86,18 +86,17 @@ impl Forward {
     ) -> Result<Response<ResponseBody>, Denial> {
         let pool = self.pool(&outgoing.permit)?;
         let started = Instant::now();
-        let response = if pool.upstream().http2 {
+        let mut response = if pool.upstream().http2 {
             Box::pin(multiplexed(pool, outgoing)).await?
         } else {
-            let (head, exchange) = exchange(pool, outgoing, started).await?;
-            let download = exchange.into_download(&head);
-            head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)))
+            exchange(pool, upload(outgoing), started).await?
         };
         answered(pool, started, record);
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Denial::new(Reason::UpstreamFailed).because("a 101 that nobody asked for"));
         }
-        Ok(received(response))
+        clean(&mut response);
+        Ok(response)
     }
 
     /// Sends a WebSocket handshake on a connection of its own.
@@ -119,9 +118,9 @@ impl Forward {
         let head = poll_fn(|cx| exchange.poll_head(cx)).await.map_err(|error| unanswered(&error))?;
         answered(pool, started, record);
         if head.response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let download = exchange.into_download(&head);
-            let response = head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)));
-            return Ok(Answer::Response(received(response)));
+            let mut response = answer(head, exchange, pool);
+            clean(&mut response);
+            return Ok(Answer::Response(response));
         }
         if !handshake.is_accepted_by(head.response.headers()) {
             return Err(
@@ -129,7 +128,8 @@ impl Forward {
             );
         }
         let (stream, early, permit) = exchange.into_connection().into_parts();
-        let response = received(head.response.map(|()| ResponseBody::empty()));
+        let mut response = head.response.map(|()| ResponseBody::empty());
+        clean(&mut response);
         Ok(Answer::Tunnel(response, Box::new(ServiceEnd { stream, early, permit })))
     }
 
@@ -141,13 +141,12 @@ impl Forward {
 /// Sends over HTTP/1.1: on a connection that was used before if there is one, and once more on a fresh one when not a
 /// byte of the request was sent.
 async fn exchange(
-    pool: &Pool,
-    outgoing: Outgoing,
+    pool: &Rc<Pool>,
+    (mut upload, to_head): (Upload, bool),
     started: Instant,
-) -> Result<(ResponseHead, Exchange), Denial> {
+) -> Result<Response<ResponseBody>, Denial> {
     let limit = pool.upstream().response_timeout;
     let mut now = started;
-    let (mut upload, to_head) = upload(outgoing);
     let mut idle = pool.take_idle(now);
     loop {
         let retryable = idle.is_some();
@@ -162,7 +161,7 @@ async fn exchange(
         };
         let mut exchange = Exchange::new(connection, upload, to_head, (now, limit));
         let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Ok(head) => return Ok((head, exchange)),
+            Ok(head) => return Ok(answer(head, exchange, pool)),
             Err(error) => error,
         };
         let retryable = retryable && matches!(error, ExchangeError::Broken(_));
@@ -171,10 +170,8 @@ async fn exchange(
 }
 
 fn upload(outgoing: Outgoing) -> (Upload, bool) {
-    let (method, path, mut headers) = outgoing.head.into_parts();
-    // `TE` would have to be named in `Connection`, and HTTP/1.1 needs no leave to send trailers.
-    headers.remove(TE);
-    (Upload::new(&method, &path, &headers, outgoing.body), method == Method::HEAD)
+    let Outgoing { head, body, .. } = outgoing;
+    (Upload::new(&head, body), *head.method() == Method::HEAD)
 }
 
 /// Sends over HTTP/2, and once more when not a byte of the request was sent.
@@ -256,13 +253,17 @@ fn broken(error: &TrySendError<Request<RequestBody>>, progress: &Progress) -> De
     progress.fault().map_or_else(|| Denial::new(Reason::UpstreamFailed).because(cause), faulty)
 }
 
-/// The service's response without what concerns only the connection to it.
-fn received(response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let (mut head, body) = response.into_parts();
-    hop_by_hop::remove(&mut head.headers, |_| false);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
-    Response::from_parts(head, body)
+/// The response whose head has come.
+fn answer(head: ResponseHead, exchange: Exchange, pool: &Rc<Pool>) -> Response<ResponseBody> {
+    let download = exchange.into_download(&head);
+    head.response.map(|()| ResponseBody::http1(download, Rc::downgrade(pool)))
+}
+
+/// Takes from the service's response what concerns only the connection to it.
+fn clean(response: &mut Response<ResponseBody>) {
+    hop_by_hop::remove(response.headers_mut(), |_| false);
+    *response.version_mut() = Version::HTTP_11;
+    response.extensions_mut().clear();
 }
 
 /// The request as HTTP/2 wants it.

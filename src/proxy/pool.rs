@@ -161,9 +161,15 @@ impl Pool {
     /// # Errors
     /// The service cannot be reached, or all connections stay in use.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        match self.place().await? {
-            Place::Open(place) => Ok(Connection::new(self.open().await?, place)),
-            Place::Returned(connection) => Ok(connection),
+        loop {
+            match self.place().await? {
+                Place::Open(place) => return Ok(Connection::new(self.open().await?, place)),
+                Place::Returned(mut connection) => {
+                    if connection.is_sound(true) {
+                        return Ok(connection);
+                    }
+                }
+            }
         }
     }
 

@@ -1,11 +1,11 @@
 //! The request body on its way to the service: streamed piece by piece, never buffered.
 
 use crate::headers::Hygiene;
-use crate::wire::inbound::{BodyError, Inbound};
+use crate::wire::inbound::{BodyError, Turn};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub enum ClientBody {
     /// There is none.
     Empty,
     /// An HTTP/1.1 connection.
-    Http1(Rc<RefCell<Inbound>>),
+    Http1(Turn),
     /// A stream of an HTTP/2 connection.
     Http2(Incoming),
 }
@@ -43,7 +43,7 @@ impl ClientBody {
     pub fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Http1(inbound) => inbound.borrow().body.has_ended(),
+            Self::Http1(turn) => turn.has_ended(),
             Self::Http2(incoming) => incoming.is_end_stream(),
         }
     }
@@ -51,7 +51,7 @@ impl ClientBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Http1(inbound) => inbound.borrow().body.size_hint(),
+            Self::Http1(turn) => turn.size_hint(),
             Self::Http2(incoming) => incoming.size_hint(),
         }
     }
@@ -59,7 +59,7 @@ impl ClientBody {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self {
             Self::Empty => Poll::Ready(None),
-            Self::Http1(inbound) => inbound.borrow_mut().poll_frame(cx).map_err(|error| match error {
+            Self::Http1(turn) => turn.poll_frame(cx).map_err(|error| match error {
                 BodyError::Malformed(_) => BodyFault::Malformed,
                 BodyError::Failed(_) | BodyError::Incomplete => BodyFault::Aborted,
             }),

@@ -8,10 +8,12 @@ use crate::wire::inbound::BodyError;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use tokio::task::{JoinHandle, spawn_local};
 
 /// Counts a request as long as it lives.
 #[derive(Debug)]
@@ -46,14 +48,25 @@ enum Source {
     Own(Bytes),
     /// A service's, over HTTP/1.1; its connection goes back to the pool when the body was read to its end.
     Http1 {
-        download: Box<Download>,
+        download: Rc<RefCell<Download>>,
         pool: Weak<Pool>,
+        rest: Option<Rest>,
     },
     /// A service's, over HTTP/2.
     Http2 {
         body: Incoming,
         _stream: StreamCount,
     },
+}
+
+/// Sends what is left of a request that was answered early, as long as the answer is on its way.
+#[derive(Debug)]
+struct Rest(JoinHandle<()>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Why a response body broke off.
@@ -87,7 +100,8 @@ impl ResponseBody {
             give_back(download, &pool);
             return Self::empty();
         }
-        Self { source: Source::Http1 { download: Box::new(download), pool }, record: None, in_flight: None }
+        let download = Rc::new(RefCell::new(download));
+        Self { source: Source::Http1 { download, pool, rest: None }, record: None, in_flight: None }
     }
 
     /// A service's, over HTTP/2.
@@ -103,6 +117,27 @@ impl ResponseBody {
     #[must_use]
     pub const fn is_on_its_way(&self) -> bool {
         matches!(self.source, Source::Http1 { .. } | Source::Http2 { .. })
+    }
+
+    /// Sends on what is left of the request, while nobody takes any of the response.
+    pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        if let Source::Http1 { download, .. } = &self.source {
+            download.borrow_mut().poll_upload(cx);
+        }
+    }
+
+    /// Sends what is left of the request in a task of its own: an HTTP/2 client that takes none of the response would
+    /// stop it, since nobody asks for the response's body then.
+    pub fn leave_upload(&mut self) {
+        if let Source::Http1 { download, rest, .. } = &mut self.source
+            && download.borrow_mut().leave_upload()
+        {
+            let download = Rc::downgrade(download);
+            *rest = Some(Rest(spawn_local(poll_fn(move |cx| match download.upgrade() {
+                Some(download) => download.borrow_mut().poll_alone(cx),
+                None => Poll::Ready(()),
+            }))));
+        }
     }
 
     /// Counts the request as long as the service's response is on its way. An answer of our own does not count: a
@@ -165,7 +200,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Own(bytes) => SizeHint::with_exact(length(bytes)),
-            Source::Http1 { download, .. } => download.body().size_hint(),
+            Source::Http1 { download, .. } => download.borrow().body().size_hint(),
             Source::Http2 { body, .. } => body.size_hint(),
         }
     }
@@ -181,12 +216,14 @@ impl Source {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Http1 { download, .. } => {
-                let polled = download.poll_frame(cx);
-                if download.body().has_ended()
-                    && let Self::Http1 { download, pool } = std::mem::replace(self, Self::Empty)
+                let polled = download.borrow_mut().poll_frame(cx);
+                let ended = download.borrow().body().has_ended();
+                if ended
+                    && let Self::Http1 { download, pool, .. } = std::mem::replace(self, Self::Empty)
+                    && let Some(download) = Rc::into_inner(download)
                 {
                     // The connection is free for others before the client has the last piece.
-                    give_back(*download, &pool);
+                    give_back(download.into_inner(), &pool);
                 }
                 polled.map_err(ResponseError::Http1)
             }

@@ -6,7 +6,9 @@ use crate::clock::{Clock, UnixTime};
 use crate::denial::{Denial, Reason};
 use crate::identity::{Attribute, Identity};
 use crate::request_id::RequestIds;
-use http::{HeaderValue, Method, StatusCode};
+use crate::target::Target;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode, Uri};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,28 +29,46 @@ pub struct Recorder {
     /// Ids for requests.
     pub ids: RequestIds,
     /// The route on record for requests that no rule was looked up for.
-    pub unrouted: (Arc<str>, Arc<RouteTally>),
+    pub unrouted: Arc<RouteTally>,
 }
 
 impl Recorder {
     /// A recorder around a worker's counters.
     #[must_use]
     pub fn new(tally: Arc<Tally>, log: Option<AccessLog>, clock: Arc<dyn Clock>) -> Self {
-        let name: Arc<str> = "none".into();
-        let unrouted = (Arc::clone(&name), tally.route(&name));
+        let unrouted = tally.route(&"none".into());
         Self { tally, log, clock, ids: RequestIds::default(), unrouted }
     }
 }
 
-/// What the log says besides the counters; not collected when there is no log.
+/// What the log says besides the counters; not collected when there is no log, and not copied where it need not be.
 #[derive(Debug, Default)]
 struct Words {
-    host: String,
-    path: String,
+    aim: Aim,
     cause: Option<String>,
     authenticator: Option<Arc<str>>,
     subject: Option<Arc<str>>,
-    customer_id: Option<String>,
+    customer_id: Option<Attribute>,
+}
+
+/// What a request asks for, as far as it is known.
+#[derive(Debug, Default)]
+enum Aim {
+    #[default]
+    Unknown,
+    Sent(PathAndQuery),
+    Parsed(Target),
+}
+
+impl Aim {
+    /// The host without port, and the path without query.
+    fn words(&self) -> (&str, &str) {
+        match self {
+            Self::Unknown => ("", ""),
+            Self::Sent(sent) => ("", sent.path()),
+            Self::Parsed(target) => (target.host(), target.path()),
+        }
+    }
 }
 
 /// The record of one request; written when it is dropped.
@@ -60,7 +80,8 @@ pub struct Record {
     request_id: HeaderValue,
     client: Option<IpAddr>,
     method: Option<Method>,
-    route: (Arc<str>, Arc<RouteTally>),
+    /// None until one was looked up.
+    route: Option<Arc<RouteTally>>,
     status: Option<StatusCode>,
     decision: Decision,
     reason: Reason,
@@ -79,7 +100,7 @@ impl Record {
             request_id,
             client: None,
             method: Some(method),
-            route: recorder.unrouted.clone(),
+            route: None,
             status: None,
             decision: Decision::Deny,
             reason: Reason::HeadMalformed,
@@ -112,17 +133,23 @@ impl Record {
         self.client = client;
     }
 
-    /// What it asks for, as far as it is known; the path without its query.
-    pub fn target(&mut self, host: &str, path: &str) {
+    /// What it asks for, as it was sent.
+    pub fn sent_for(&mut self, uri: &Uri) {
+        if let (Some(words), Some(sent)) = (&mut self.words, uri.path_and_query()) {
+            words.aim = Aim::Sent(sent.clone());
+        }
+    }
+
+    /// What it asks for, now that it was read.
+    pub fn target(&mut self, target: &Target) {
         if let Some(words) = &mut self.words {
-            host.clone_into(&mut words.host);
-            path.clone_into(&mut words.path);
+            words.aim = Aim::Parsed(target.clone());
         }
     }
 
     /// The rule that holds.
-    pub fn route(&mut self, name: &Arc<str>, tally: &Arc<RouteTally>) {
-        self.route = (Arc::clone(name), Arc::clone(tally));
+    pub fn route(&mut self, tally: &Arc<RouteTally>) {
+        self.route = Some(Arc::clone(tally));
     }
 
     /// The authenticator that is asked.
@@ -136,11 +163,9 @@ impl Record {
     pub fn identified(&mut self, identity: &Identity, subject: &Arc<str>) {
         if let Some(words) = &mut self.words {
             words.subject = Some(Arc::clone(subject));
-            words.customer_id = match identity.attribute("customer_id") {
-                Some(Attribute::Text(text)) => Some(text.to_string()),
-                Some(Attribute::Integer(number)) => Some(number.to_string()),
-                Some(Attribute::Boolean(_) | Attribute::Set(_)) | None => None,
-            };
+            let id = identity.attribute("customer_id");
+            words.customer_id =
+                id.filter(|id| matches!(id, Attribute::Text(_) | Attribute::Integer(_))).cloned();
         }
     }
 
@@ -180,25 +205,28 @@ impl Record {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
+    fn tally(&self) -> &RouteTally {
+        self.route.as_ref().unwrap_or(&self.recorder.unrouted)
+    }
+
     fn write(&self, words: &Words, status: StatusCode, duration: Duration) {
         let Some(log) = &self.recorder.log else { return };
+        let (host, path) = words.aim.words();
         log.write(&Line {
             timestamp: self.at,
-            level: "INFO",
-            message: "request",
-            request_id: self.request_id.to_str().unwrap_or_default(),
+            request_id: str::from_utf8(self.request_id.as_bytes()).unwrap_or_default(),
             client: self.client,
             method: self.method.as_ref().map_or("", Method::as_str),
-            host: &words.host,
-            path: &words.path,
+            host,
+            path,
             status: status.as_u16(),
-            route: &self.route.0,
+            route: self.tally().name(),
             decision: self.decision,
             reason: self.reason,
             cause: words.cause.as_deref(),
             authenticator: words.authenticator.as_deref(),
             subject: words.subject.as_deref(),
-            customer_id: words.customer_id.clone(),
+            customer_id: words.customer_id.as_ref(),
             bytes: self.bytes,
             duration,
             upstream_duration: self.upstream_duration,
@@ -211,7 +239,7 @@ impl Drop for Record {
         let duration = self.started.elapsed();
         let closed = StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST);
         let status = self.status.unwrap_or(closed);
-        self.route.1.finished(&Finished {
+        self.tally().finished(&Finished {
             method: self.method.as_ref().map_or("other", method_label),
             status,
             decision: self.decision,

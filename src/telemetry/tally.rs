@@ -1,17 +1,13 @@
-//! Counters of one worker: written by one thread, read by whoever scrapes.
-//!
-//! Every worker has its own, so that counting a request touches no memory that another core writes; the locks
-//! are free except while a scrape copies the figures.
+//! The counters of one worker: written by one thread, read by whoever scrapes.
 
+pub use super::count::{BUCKETS, Count, Durations};
+
+use super::count::{Counts, Timing};
 use crate::denial::Reason;
 use http::{Method, StatusCode};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// Upper bounds of the buckets of durations, in seconds.
-pub const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// What was decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,34 +44,6 @@ pub fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// How long something took, by bucket.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Durations {
-    /// How many fell into each bucket, not cumulative; the last is beyond all bounds.
-    pub buckets: [u64; BUCKETS.len() + 1],
-    /// All together, in seconds.
-    pub sum: f64,
-}
-
-impl Durations {
-    fn observe(&mut self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let place = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
-        if let Some(bucket) = self.buckets.get_mut(place) {
-            *bucket = bucket.saturating_add(1);
-        }
-        self.sum += seconds;
-    }
-
-    /// Adds the figures of another worker.
-    pub fn merge(&mut self, other: &Self) {
-        for (bucket, more) in self.buckets.iter_mut().zip(other.buckets) {
-            *bucket = bucket.saturating_add(more);
-        }
-        self.sum += other.sum;
-    }
-}
-
 /// A finished request, as counters see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished {
@@ -102,57 +70,51 @@ pub struct RouteFigures {
     pub durations: Durations,
 }
 
-fn increment<K: PartialEq>(counters: &mut Vec<(K, u64)>, key: K) {
-    match counters.iter_mut().find(|(known, _)| *known == key) {
-        Some((_, count)) => *count = count.saturating_add(1),
-        None => counters.push((key, 1)),
-    }
+/// The counters of one route in one worker.
+#[derive(Debug)]
+pub struct RouteTally {
+    name: Arc<str>,
+    requests: Counts<(&'static str, u16)>,
+    decisions: Counts<(Decision, Reason)>,
+    durations: Timing,
 }
 
-/// The counters of one route in one worker.
-#[derive(Debug, Default)]
-pub struct RouteTally(Mutex<RouteFigures>);
-
 impl RouteTally {
+    fn new(name: &Arc<str>) -> Self {
+        let (requests, decisions) = (Counts::default(), Counts::default());
+        Self { name: Arc::clone(name), requests, decisions, durations: Timing::default() }
+    }
+
+    /// The route's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Counts a request that has ended.
     pub fn finished(&self, request: &Finished) {
-        let mut figures = lock(&self.0);
-        increment(&mut figures.requests, (request.method, request.status.as_u16()));
-        increment(&mut figures.decisions, (request.decision, request.reason));
-        figures.durations.observe(request.duration);
+        self.requests.increment((request.method, request.status.as_u16()));
+        self.decisions.increment((request.decision, request.reason));
+        self.durations.observe(request.duration);
+    }
+
+    fn figures(&self) -> RouteFigures {
+        RouteFigures {
+            requests: self.requests.values(),
+            decisions: self.decisions.values(),
+            durations: self.durations.values(),
+        }
     }
 }
 
 /// The counters of one upstream in one worker.
 #[derive(Debug, Default)]
-pub struct UpstreamTally(Mutex<Durations>);
+pub struct UpstreamTally(Timing);
 
 impl UpstreamTally {
     /// Counts a response head that came after `duration`.
     pub fn answered(&self, duration: Duration) {
-        lock(&self.0).observe(duration);
-    }
-}
-
-/// A number that one worker counts up, or up and down.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
-
-impl Count {
-    /// One more.
-    pub fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One less.
-    pub fn decrement(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.observe(duration);
     }
 }
 
@@ -185,7 +147,7 @@ impl Tally {
     /// The counters of the route of that name; kept when the configuration is reloaded.
     #[must_use]
     pub fn route(&self, name: &Arc<str>) -> Arc<RouteTally> {
-        lock(&self.routes).entry(Arc::clone(name)).or_default().clone()
+        lock(&self.routes).entry(Arc::clone(name)).or_insert_with(|| Arc::new(RouteTally::new(name))).clone()
     }
 
     /// The counters of the upstream of that name.
@@ -204,14 +166,14 @@ impl Tally {
     #[must_use]
     pub fn route_figures(&self) -> Vec<(Arc<str>, RouteFigures)> {
         let routes = lock(&self.routes).clone();
-        routes.into_iter().map(|(name, tally)| (name, lock(&tally.0).clone())).collect()
+        routes.into_iter().map(|(name, tally)| (name, tally.figures())).collect()
     }
 
     /// The figures of every upstream.
     #[must_use]
     pub fn upstream_figures(&self) -> Vec<(Arc<str>, Durations)> {
         let upstreams = lock(&self.upstreams).clone();
-        upstreams.into_iter().map(|(name, tally)| (name, lock(&tally.0).clone())).collect()
+        upstreams.into_iter().map(|(name, tally)| (name, tally.0.values())).collect()
     }
 
     /// The successes and errors of every authenticator.

@@ -26,6 +26,8 @@ pub struct Decoder(State);
 #[derive(Debug)]
 enum State {
     Ended,
+    /// After broken framing, nothing that follows is believed.
+    Broken(Reason),
     Length(u64),
     Chunked(Box<Chunked>),
     Close,
@@ -68,7 +70,7 @@ impl Decoder {
         match self.0 {
             State::Ended => Some(0),
             State::Length(left) => Some(left),
-            State::Chunked(_) | State::Close => None,
+            State::Chunked(_) | State::Close | State::Broken(_) => None,
         }
     }
 
@@ -85,6 +87,7 @@ impl Decoder {
     pub fn next(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame<Bytes>>, Reason> {
         let frame = match &mut self.0 {
             State::Ended => None,
+            State::Broken(reason) => return Err(*reason),
             State::Length(left) => {
                 let data = take(bytes, *left);
                 let taken = data.as_ref().map_or(0, Bytes::len);
@@ -95,11 +98,13 @@ impl Decoder {
                 data.map(Frame::data)
             }
             State::Chunked(chunked) => {
-                let frame = chunked.next(bytes)?;
-                if chunked.is_complete() {
-                    self.0 = State::Ended;
+                let next = chunked.next(bytes);
+                match next {
+                    Err(reason) => self.0 = State::Broken(reason),
+                    Ok(_) if chunked.is_complete() => self.0 = State::Ended,
+                    Ok(_) => {}
                 }
-                frame
+                next?
             }
             State::Close => take(bytes, u64::MAX).map(Frame::data),
         };

@@ -38,19 +38,20 @@ pub enum Connection {
     Upgrade,
 }
 
-/// Appends the head of a request.
+/// Appends the head of a request; `write_fields` appends the lines of its fields, without those that frame it.
 pub fn request_head(
     out: &mut Vec<u8>,
     method: &Method,
     target: &PathAndQuery,
-    headers: &HeaderMap,
     sending: Sending,
+    write_fields: impl FnOnce(&mut Vec<u8>),
 ) {
     out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(target.as_str().as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(out, headers, sending);
+    write_fields(out);
+    framing(out, sending);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -71,7 +72,8 @@ pub fn response_head(
         out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    let dated = fields(out, headers, sending);
+    let dated = fields(out, headers, sending == Sending::Described);
+    framing(out, sending);
     out.extend_from_slice(match connection {
         Connection::Silent => b"".as_slice(),
         Connection::KeepAlive => b"connection: keep-alive\r\n",
@@ -96,18 +98,18 @@ pub fn chunk(out: &mut Vec<u8>, length: usize) {
 pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(out, trailers, Sending::Nothing);
+        fields(out, trailers, false);
     }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields, and what says where the body ends: ours, whatever stood there. Whether there was a date.
-fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) -> bool {
+/// Appends the lines of the fields, without those that frame a message, unless it only `describes` one. Whether there was a
+/// date.
+pub fn fields(out: &mut Vec<u8>, headers: &HeaderMap, describes: bool) -> bool {
     let mut dated = false;
     for (name, value) in headers {
         dated |= name == DATE;
-        let frames = name == CONTENT_LENGTH || name == TRANSFER_ENCODING;
-        if frames && !(sending == Sending::Described && name == CONTENT_LENGTH) {
+        if name == TRANSFER_ENCODING || (name == CONTENT_LENGTH && !describes) {
             continue;
         }
         out.extend_from_slice(name.as_str().as_bytes());
@@ -115,6 +117,11 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) -> bool {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
+    dated
+}
+
+/// Appends the line that says where the body ends: ours, whatever stood there.
+fn framing(out: &mut Vec<u8>, sending: Sending) {
     match sending {
         Sending::Nothing | Sending::Described | Sending::Close => {}
         Sending::Length(length) => {
@@ -124,12 +131,11 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, sending: Sending) -> bool {
         }
         Sending::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    dated
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Connection, Sending, chunk, last_chunk, request_head, response_head};
+    use super::{Connection, Sending, chunk, fields, last_chunk, request_head, response_head};
     use crate::clock::UnixTime;
     use http::{HeaderMap, Method, StatusCode};
 
@@ -142,13 +148,14 @@ mod tests {
         let headers = headers(&[("a", "1"), ("content-length", "007"), ("transfer-encoding", "gzip")]);
         for (sending, framing) in [
             (Sending::Nothing, ""),
-            (Sending::Described, "content-length: 007\r\n"),
             (Sending::Length(7), "content-length: 7\r\n"),
             (Sending::Chunked, "transfer-encoding: chunked\r\n"),
             (Sending::Close, ""),
         ] {
             let mut out = Vec::new();
-            request_head(&mut out, &Method::POST, &"/x?y".parse().unwrap(), &headers, sending);
+            request_head(&mut out, &Method::POST, &"/x?y".parse().unwrap(), sending, |out| {
+                fields(out, &headers, false);
+            });
             let expected = format!("POST /x?y HTTP/1.1\r\na: 1\r\n{framing}\r\n");
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{sending:?}");
         }

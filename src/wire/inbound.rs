@@ -5,15 +5,14 @@ use super::buffers;
 use crate::denial::Reason;
 use crate::stream::Stream;
 use bytes::{Bytes, BytesMut};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncReadExt, AsyncWrite};
-
-/// What a sender is told that waits for it.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A read needs at least this much room to be worth it.
 const LEAST: usize = 2 << 10;
@@ -43,32 +42,46 @@ pub struct Inbound {
     pub body: Decoder,
     /// What the sender wants to hear before it sends the body.
     owed: &'static [u8],
+    /// Which body this is: whoever was to read an earlier one must not get a byte of it.
+    turn: u32,
+    /// Who waits for more of the body.
+    reader: Option<Waker>,
+    /// Who waits for its end.
+    watcher: Option<Waker>,
 }
+
+/// What a sender that waits for leave to send its body is told.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Inbound {
     /// For a connection of which `first` was already read.
     #[must_use]
     pub fn new(stream: Stream, first: BytesMut) -> Self {
-        Self { stream, unread: first, body: Decoder::ENDED, owed: b"" }
+        Self { stream, unread: first, body: Decoder::ENDED, owed: b"", turn: 0, reader: None, watcher: None }
     }
 
-    /// The sender waits for a 100 before it sends the body: it gets one as soon as the body is asked for.
-    pub const fn expect(&mut self) {
-        self.owed = CONTINUE;
+    /// A body begins. A sender that waits for a 100 gets one as soon as the body is asked for.
+    pub fn begin_body(&mut self, body: Decoder, expects: bool) {
+        self.body = body;
+        self.owed = if expects { CONTINUE } else { b"" };
     }
 
-    /// The response begins: a 100 that was not said by now would stand in the middle of it, or before that of the next
-    /// request. Returns the rest of one that was said in part.
-    pub fn answer(&mut self) -> &'static [u8] {
-        self.withdraw();
-        std::mem::take(&mut self.owed)
+    /// The answer begins, and no 100 may stand in it: what is left of one that was begun has to go first.
+    pub const fn answer(&mut self) -> &'static [u8] {
+        let begun = self.owed.len() < CONTINUE.len();
+        let owed = std::mem::replace(&mut self.owed, b"");
+        if begun { owed } else { b"" }
     }
 
-    /// Leaves the 100 unsaid, unless a part of it was said.
-    fn withdraw(&mut self) {
-        if self.owed.len() == CONTINUE.len() {
-            self.owed = b"";
-        }
+    /// Nobody may read the rest of the body any more; who waits for it is told.
+    pub fn end_turn(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        self.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes this task when the body has ended, if another one reads it.
+    pub fn watch(&mut self, cx: &Context<'_>) {
+        keep(&mut self.watcher, cx);
     }
 
     /// The next piece of the body.
@@ -76,8 +89,10 @@ impl Inbound {
         loop {
             match self.body.next(&mut self.unread) {
                 Ok(Some(frame)) => {
-                    // Who sends does not wait (RFC 9110 §10.1.1).
-                    self.withdraw();
+                    // Who sends does not wait (RFC 9110 §10.1.1); but a line that was begun has to be finished.
+                    if self.owed.len() == CONTINUE.len() {
+                        self.owed = b"";
+                    }
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Ok(None) if self.body.has_ended() => return Poll::Ready(None),
@@ -130,5 +145,60 @@ impl Inbound {
         if self.unread.is_empty() && self.unread.capacity() > 0 {
             buffers::read(&mut self.unread);
         }
+    }
+}
+
+fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+/// The leave to read one body of a connection, until its turn ends. It does not keep the connection open.
+///
+/// It may be read by another task than the connection's: that of a multiplexed connection to a service.
+#[derive(Debug)]
+pub struct Turn {
+    inbound: Weak<RefCell<Inbound>>,
+    number: u32,
+}
+
+impl Turn {
+    /// For the body that has just begun.
+    #[must_use]
+    pub fn new(inbound: &Rc<RefCell<Inbound>>) -> Self {
+        Self { number: inbound.borrow().turn, inbound: Rc::downgrade(inbound) }
+    }
+
+    fn inbound(&self) -> Option<Rc<RefCell<Inbound>>> {
+        self.inbound.upgrade().filter(|inbound| inbound.borrow().turn == self.number)
+    }
+
+    /// Whether the body has ended; one that nobody may read any more has not.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.inbound().is_some_and(|inbound| inbound.borrow().body.has_ended())
+    }
+
+    /// What is known of its length.
+    #[must_use]
+    pub fn size_hint(&self) -> SizeHint {
+        self.inbound().map_or_else(SizeHint::new, |inbound| inbound.borrow().body.size_hint())
+    }
+
+    /// The next piece of the body.
+    pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(inbound) = self.inbound() else { return Poll::Ready(Some(Err(BodyError::Incomplete))) };
+        let mut inbound = inbound.borrow_mut();
+        let polled = inbound.poll_frame(cx);
+        if polled.is_pending() {
+            keep(&mut inbound.reader, cx);
+        } else if inbound.body.has_ended() {
+            inbound.reader = None;
+            let watcher = inbound.watcher.take().filter(|watcher| !watcher.will_wake(cx.waker()));
+            watcher.into_iter().for_each(Waker::wake);
+        }
+        polled
     }
 }

@@ -26,15 +26,9 @@ pub enum ResponseFault {
     /// Where the body ends can be read in two ways.
     #[error("the framing of the response is in doubt")]
     Framing,
-    /// The framing of the body is broken.
-    #[error("the framing of the response's body is broken")]
-    Body,
     /// The connection ended in the middle.
     #[error("the connection ended before the response did")]
     Incomplete,
-    /// Bytes came before there was a request.
-    #[error("the service spoke first")]
-    Unasked,
 }
 
 /// A response head, and what it says about the bytes that follow it.
@@ -103,7 +97,9 @@ fn parse(head: &Bytes, to_head: bool) -> Result<ResponseHead, ResponseFault> {
     *response.version_mut() = Version::HTTP_11;
     *response.headers_mut() = head::fields(head, parsed.headers).ok_or(ResponseFault::Head)?;
     put_right(response.headers_mut(), facts, framing);
-    let reusable = stays && !facts.close && framing != Framing::Close;
+    // Behind a 101 another protocol is spoken, whether anybody asked for it or not.
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+    let reusable = stays && !facts.close && !switched && framing != Framing::Close;
     Ok(ResponseHead { response, framing, reusable })
 }
 

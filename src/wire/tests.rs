@@ -278,7 +278,7 @@ impl Reads for Responses<'_> {
     }
 
     fn body_fault(_: Reason) -> ResponseFault {
-        ResponseFault::Body
+        ResponseFault::Framing
     }
 
     fn goes_on(&self) -> bool {

@@ -25,6 +25,8 @@ mod cli;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
@@ -52,6 +54,8 @@ mod smuggling;
 mod streaming;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod thrift;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]

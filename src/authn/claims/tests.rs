@@ -1,4 +1,5 @@
 use super::{ClaimMap, ClaimPath, subject};
+use crate::authn::json;
 use crate::config::authenticator::ClaimSource;
 use crate::identity::{Attribute, Identity};
 use indexmap::IndexMap;
@@ -15,6 +16,8 @@ fn map(text: &str) -> ClaimMap {
 fn identity(mapping: &str, claims: Value) -> Result<Identity, String> {
     let Value::Object(mut members) = claims else { panic!("not an object") };
     members.entry("sub").or_insert(json!("someone"));
+    let text = Value::Object(members).to_string();
+    let members = json::object(text.as_bytes()).unwrap();
     map(mapping).identity(&members).map_err(|error| format!("{}: {}", error.attribute, error.why))
 }
 
@@ -31,7 +34,7 @@ fn integer(number: impl Into<i128>) -> Option<Attribute> {
 }
 
 fn set(elements: &[&str]) -> Option<Attribute> {
-    Attribute::Set(elements.iter().map(|element| (*element).into()).collect()).into()
+    Attribute::Set(elements.iter().copied().collect()).into()
 }
 
 #[test]
@@ -67,7 +70,7 @@ fn there_is_always_a_subject() {
     for claims in [json!({"sub": true}), json!({"sub": ["a"]}), json!({"sub": {}}), json!({"sub": 1.5})] {
         assert!(identity("", claims).is_err());
     }
-    let members = serde_json::Map::new();
+    let members = json::Object::default();
     assert!(map("").identity(&members).is_err());
     assert!(map("subject = { value = 'machine' }").identity(&members).is_ok());
 }

@@ -111,20 +111,23 @@ fn in_header<'a>(
     let Some(scheme) = scheme else {
         return checked(value.as_bytes(), is_plain_value).map(Some);
     };
-    let (theirs, rest) = split_scheme(value.as_bytes()).ok_or(Flaw::Malformed)?;
-    if theirs.eq_ignore_ascii_case(scheme.as_bytes()) {
-        checked(rest, is_b64token).map(Some)
-    } else {
-        Ok(None)
+    if let Some(rest) = after_scheme(value.as_bytes(), scheme) {
+        return checked(rest, is_b64token).map(Some);
     }
+    if has_scheme(value.as_bytes()) { Ok(None) } else { Err(Flaw::Malformed) }
+}
+
+/// What follows `scheme 1*SP`, if that is how the value begins.
+pub(super) fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
+    let (theirs, rest) = value.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    theirs.eq_ignore_ascii_case(scheme.as_bytes()).then(|| rest.get(spaces..))?
 }
 
 /// `auth-scheme 1*SP …` (RFC 9110 §11.4).
-pub(super) fn split_scheme(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let space = memchr::memchr(b' ', value)?;
-    let (scheme, rest) = value.split_at_checked(space)?;
-    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    is_token(scheme).then_some((scheme, rest.get(spaces..)?))
+fn has_scheme(value: &[u8]) -> bool {
+    memchr::memchr(b' ', value).and_then(|space| value.get(..space)).is_some_and(is_token)
 }
 
 /// A cookie (RFC 6265 §4.2.1). HTTP/2 may spread cookies over several fields (RFC 9113 §8.2.3), so they are one list.
@@ -191,16 +194,22 @@ fn checked(token: &[u8], is_good: fn(&[u8]) -> bool) -> Result<&str, Flaw> {
     if is_good(token) { str::from_utf8(token).map_err(|_| Flaw::Malformed) } else { Err(Flaw::Malformed) }
 }
 
+/// Whether there are bytes, and all of them are good. Without a way out in between, many are looked at in one step.
+fn all(bytes: &[u8], is_good: impl Fn(u8) -> bool) -> bool {
+    !bytes.is_empty() && bytes.iter().fold(true, |good, byte| good & is_good(*byte))
+}
+
 /// `b64token` of RFC 6750 §2.1: letters, digits and `-._~+/`, then any number of `=`.
 fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
-    !body.is_empty() && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+    // From `-` to `9` there are `-`, `.`, `/` and the digits.
+    all(body, |byte| byte.is_ascii_alphabetic() || matches!(byte, b'-'..=b'9' | b'_' | b'~' | b'+'))
 }
 
 /// The characters of a cookie's value (RFC 6265 §4.1.1): visible, and nothing that separates or quotes.
 fn is_plain_value(value: &[u8]) -> bool {
-    !value.is_empty() && value.iter().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(byte))
+    all(value, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\'))
 }
 
 /// `token` of RFC 9110 §5.6.2.

@@ -2,7 +2,7 @@
 //! as it was, byte for byte.
 
 use super::Places;
-use super::place::{Place, cookie_name, is_parameter, split_scheme, subprotocols};
+use super::place::{Place, after_scheme, cookie_name, is_parameter, subprotocols};
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderValue};
 use std::borrow::Cow;
@@ -17,10 +17,7 @@ impl Places {
             match place {
                 Place::Header { name, scheme: None } => drop(headers.remove(name)),
                 Place::Header { name, scheme: Some(scheme) } => {
-                    let is_ours = |value: &HeaderValue| {
-                        split_scheme(value.as_bytes())
-                            .is_some_and(|(theirs, _)| theirs.eq_ignore_ascii_case(scheme.as_bytes()))
-                    };
+                    let is_ours = |value: &HeaderValue| after_scheme(value.as_bytes(), scheme).is_some();
                     if headers.get_all(name).iter().any(is_ours) {
                         drop(headers.remove(name));
                     }

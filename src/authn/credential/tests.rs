@@ -101,6 +101,25 @@ fn a_bearer_header_is_a_scheme_and_a_b64token() {
 }
 
 #[test]
+fn every_character_of_a_token_is_looked_at() {
+    let letters_and_digits = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    let b64token = format!("{letters_and_digits}-._~+/");
+    let plain = format!("{b64token}!#$%&'()*:<=>?@[]^`{{|}}");
+    let long = "x".repeat(100);
+    for (list, prefix, allowed) in [(BEARER, "Bearer ", b64token), ("{ header = 'x-key' }", "", plain)] {
+        let name = if prefix.is_empty() { "x-key" } else { "authorization" };
+        for byte in (0..=255_u8).filter(|byte| HeaderValue::from_bytes(&[*byte]).is_ok()) {
+            for at in [1, 50, 99] {
+                let mut value = format!("{prefix}{long}").into_bytes();
+                value[prefix.len() + at] = byte;
+                let is_good = allowed.as_bytes().contains(&byte) || (byte == b'=' && at == 99);
+                assert_eq!(in_header(list, name, &value).is_ok(), is_good, "{byte:#x} at {at}, {list}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_header_that_stands_twice_is_refused() {
     for (first, second) in [
         (&b"Bearer abc"[..], &b"Bearer abc"[..]),

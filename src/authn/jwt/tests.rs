@@ -5,7 +5,7 @@ use crate::authn::key::Key;
 use crate::authn::testing::{
     ED25519, HMAC, OTHER_RSA, P256, P384, RSA, SECRET, Signer, config, every_algorithm, theirs, with,
 };
-use crate::authn::token::Jws;
+use crate::authn::token::{Jws, Space};
 use crate::clock::UnixTime;
 use crate::config::authenticator::Algorithm;
 use crate::config::problem::KeyPath;
@@ -49,7 +49,9 @@ fn secret_keys(secret: &str, allowed: &[Algorithm]) -> KeySet {
 }
 
 fn verdict_at(jwt: &Jwt, keys: &KeySet, token: &str, now: UnixTime) -> Reason {
-    let verdict = Jws::parse(token).map_err(Refusal::from).and_then(|token| jwt.verify(&token, keys, now));
+    let mut space = Space::default();
+    let verdict =
+        Jws::parse(token, &mut space).map_err(Refusal::from).and_then(|token| jwt.verify(&token, keys, now));
     verdict.map_or_else(|refusal| refusal.reason(), |_| Reason::Allowed)
 }
 
@@ -92,7 +94,9 @@ fn a_good_token_says_who_is_asking() {
     let keys = keys();
     let token =
         RSA.mint(Algorithm::RS256, &with(claims(), json!({"c": 42, "scope": "a b", "exp": NOW_F + 10.5})));
-    let verified = jwt.verify(&Jws::parse(&token).unwrap(), &keys, UnixTime::from_seconds(NOW)).unwrap();
+    let verified = jwt
+        .verify(&Jws::parse(&token, &mut Space::default()).unwrap(), &keys, UnixTime::from_seconds(NOW))
+        .unwrap();
     assert_eq!(&*verified.subject, "u");
     assert_eq!(verified.expires, UnixTime::from_millis(NOW * 1000 + 10_500));
     assert!(keys.contains(&verified.key));
@@ -199,6 +203,40 @@ fn nothing_is_believed_before_the_signature() {
     assert_eq!(verdict(&jwt(CONFIG), &keys(), &token), Reason::TokenSignature);
     let typed = format!("{CONFIG}type = 'at+jwt'\n");
     assert_eq!(verdict(&jwt(&typed), &keys(), &token), Reason::TokenSignature);
+}
+
+#[test]
+fn a_signature_that_is_known_spares_nothing_else() {
+    let (jwt, keys) = (jwt(&format!("{CONFIG}type = 'at+jwt'\n")), keys());
+    let judge = |signer: &Signer, header: Value, changes: Value, known: fn(&Key) -> Option<bool>| {
+        let header = with(json!({"alg": "RS256", "kid": "k", "typ": "at+jwt"}), header);
+        let token = signer.sign(Algorithm::RS256, &header, &with(claims(), changes));
+        let mut space = Space::default();
+        let token = Jws::parse(&token, &mut space).unwrap();
+        let verdict = jwt.verify_unless(&token, &keys, UnixTime::from_seconds(NOW), known);
+        verdict.map_or_else(|refusal| refusal.reason(), |_| Reason::Allowed)
+    };
+    // It stands for the arithmetic, and is asked of the key that the token names.
+    let on = |signer, known| judge(signer, json!({}), json!({}), known);
+    assert_eq!(on(&OTHER_RSA, |key| (key.kid() == Some("k")).then_some(true)), Reason::Allowed);
+    assert_eq!(on(&OTHER_RSA, |key| (key.kid() != Some("k")).then_some(true)), Reason::TokenSignature);
+    assert_eq!(on(&RSA, |key| (key.kid() == Some("k")).then_some(false)), Reason::TokenSignature);
+    assert_eq!(on(&RSA, |key| (key.kid() != Some("k")).then_some(false)), Reason::Allowed);
+    for (header, changes, reason) in [
+        (json!({"alg": "none"}), json!({}), Reason::TokenAlgorithm),
+        (json!({"alg": "HS256"}), json!({}), Reason::TokenAlgorithm),
+        (json!({"alg": "ES256"}), json!({}), Reason::TokenAlgorithm),
+        (json!({"kid": "unknown"}), json!({}), Reason::TokenKeyUnknown),
+        (json!({"kid": null}), json!({}), Reason::TokenKeyUnknown),
+        (json!({"typ": "id+jwt"}), json!({}), Reason::TokenMalformed),
+        (json!({}), json!({"iss": "evil"}), Reason::TokenIssuer),
+        (json!({}), json!({"aud": "evil"}), Reason::TokenAudience),
+        (json!({}), json!({"exp": NOW - 3600}), Reason::TokenExpired),
+        (json!({}), json!({"nbf": NOW + 3600}), Reason::TokenNotYetValid),
+        (json!({}), json!({"sub": null}), Reason::TokenClaim),
+    ] {
+        assert_eq!(judge(&RSA, header, changes, |_| Some(true)), reason);
+    }
 }
 
 #[test]
@@ -403,7 +441,9 @@ fn no_shortened_or_lengthened_token_passes() {
 fn a_refusal_is_recorded_but_says_nothing_from_the_token() {
     let jwt = jwt(CONFIG);
     let token = RSA.mint(Algorithm::RS256, &with(claims(), json!({"iss": "secret", "aud": "secret"})));
-    let refusal = jwt.verify(&Jws::parse(&token).unwrap(), &keys(), UnixTime::from_seconds(NOW)).unwrap_err();
+    let refusal = jwt
+        .verify(&Jws::parse(&token, &mut Space::default()).unwrap(), &keys(), UnixTime::from_seconds(NOW))
+        .unwrap_err();
     let denial = refusal.denial();
     assert_eq!(denial.reason(), Reason::TokenIssuer);
     assert_eq!(denial.source(), Some("the token's `iss` is not accepted"));

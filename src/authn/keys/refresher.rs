@@ -90,11 +90,11 @@ impl Refresher {
     }
 
     fn has_keys(&self) -> bool {
-        self.shared.set(self.clock.now()).is_some()
+        self.shared.current(self.clock.now()).is_some()
     }
 
     fn knows(&self, ask: &Ask) -> bool {
-        let set = self.shared.set(self.clock.now());
+        let set = self.shared.current(self.clock.now());
         ask.kid.as_deref().is_some_and(|kid| set.is_some_and(|set| set.knows(kid)))
     }
 

@@ -1,13 +1,12 @@
 //! Where an authenticator's keys come from, and how each kind of source is read.
 
-use crate::authn::json::{self, JsonError};
+use crate::authn::json::{self, JsonError, Value};
 use crate::authn::jwks::{Ignored, JwksError, KeySet};
 use crate::authn::key::{Key, KeyError};
 use crate::config::authenticator::{Algorithm, Jwt};
 use crate::outbound::{self, HttpClient, HttpError};
 use crate::secret::Secret;
 use arc_swap::ArcSwapOption;
-use serde_json::Value;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -211,10 +210,10 @@ impl Reader {
         let document = outbound::document(self.client.as_ref(), &url).await;
         let document = document.map_err(|error| LoadError::Fetch(url, error))?;
         let members = json::object(&document).map_err(LoadError::Json)?;
-        if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
+        if members.get("issuer").and_then(Value::as_text) != Some(issuer) {
             return Err(LoadError::Issuer);
         }
-        let uri = members.get("jwks_uri").and_then(Value::as_str).ok_or(LoadError::JwksUri)?;
+        let uri = members.get("jwks_uri").and_then(Value::as_text).ok_or(LoadError::JwksUri)?;
         let parsed: http::Uri = uri.parse().map_err(|_| LoadError::JwksUri)?;
         let plain_is_good_enough = issuer.starts_with("http://");
         match parsed.scheme_str() {

@@ -10,7 +10,7 @@ use crate::wire::body::{Decoder, Framing};
 use crate::wire::buffers;
 use crate::wire::encode::{self, Connection, Sending};
 use crate::wire::head::Limits;
-use crate::wire::inbound::Inbound;
+use crate::wire::inbound::{Inbound, Turn};
 use crate::wire::outbound::Outbound;
 use crate::wire::request::{After, RequestHead};
 use http::header::CONNECTION;
@@ -43,12 +43,8 @@ pub(super) async fn answer(
     let body = if framing == Framing::Empty {
         ClientBody::Empty
     } else {
-        let mut inbound = shared.borrow_mut();
-        inbound.body = Decoder::request(framing, limits);
-        if expects {
-            inbound.expect();
-        }
-        ClientBody::Http1(Rc::clone(shared))
+        shared.borrow_mut().begin_body(Decoder::request(framing, limits), expects);
+        ClientBody::Http1(Turn::new(shared))
     };
     let response = {
         let mut handled = pin!(context.gateway.handle(&context.via, request.map(|()| body)));
@@ -63,9 +59,13 @@ pub(super) async fn answer(
     respond(shared, response, asked, context, opening).await
 }
 
-/// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full.
+/// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full. While its body is on its way,
+/// whoever reads the body finds out.
 fn poll_gone(shared: &RefCell<Inbound>, cx: &mut Context<'_>) -> Poll<()> {
     let mut inbound = shared.borrow_mut();
+    if !inbound.body.has_ended() {
+        inbound.watch(cx);
+    }
     while inbound.body.has_ended() && inbound.unread.len() < buffers::SIZE {
         match ready!(inbound.poll_fill(cx)) {
             Ok(1..) => {}
@@ -86,11 +86,10 @@ async fn respond(
     let sending = sending(&parts, &body, asked);
     // Only what we say ourselves has this field here; a service's was taken off.
     let told = parts.headers.remove(CONNECTION).is_some() && opening.is_none();
-    let closes = told
-        || asked.after == After::Close
-        || sending == Sending::Close
-        || context.drain.has_begun()
-        || (!body.is_on_its_way() && !skip_body(shared));
+    // A service that has answered may still want the rest of the request.
+    let skipped = body.is_on_its_way() || skip_body(shared);
+    let asked_to = asked.after == After::Close;
+    let closes = told || asked_to || !skipped || sending == Sending::Close || context.drain.has_begun();
     let connection = match asked.after {
         _ if opening.is_some() => Connection::Upgrade,
         _ if closes => Connection::Close,
@@ -98,22 +97,27 @@ async fn respond(
         After::Stay | After::Close => Connection::Silent,
     };
     let (_, now) = lately();
-    let begun = shared.borrow_mut().answer();
     let mut out = Outbound::default();
+    let owed = shared.borrow_mut().answer();
     out.begin(sending, |bytes| {
-        bytes.extend_from_slice(begun);
+        bytes.extend_from_slice(owed);
         encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));
     });
     drop(parts);
     let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
-    let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless) };
+    let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true };
     let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
+    if !whole && sending == Sending::Close {
+        shared.borrow().stream.reset_on_close();
+    }
     match opening {
         _ if !whole => Next::Gone,
         Some(opening) => Next::Tunnel(opening),
         // The client may be at it still, after an early answer.
         None if !skip_body(shared) => Next::Linger,
-        None if closes => Next::Close,
+        None if asked_to => Next::Close,
+        // Nor can it know yet that nothing more is answered.
+        None if closes => Next::Linger,
         None => Next::Request,
     }
 }
@@ -134,9 +138,10 @@ fn sending(parts: &Parts, body: &ResponseBody, asked: Asked) -> Sending {
     }
 }
 
-/// Skips what has come of a request body that nobody reads; whether that was all of it.
+/// Skips what has come of a request body that nobody is to read any more; whether that was all of it.
 fn skip_body(shared: &RefCell<Inbound>) -> bool {
     let mut inbound = shared.borrow_mut();
+    inbound.end_turn();
     let Inbound { body, unread, .. } = &mut *inbound;
     while !body.has_ended() {
         match body.next(unread) {
@@ -151,18 +156,26 @@ fn skip_body(shared: &RefCell<Inbound>) -> bool {
 struct Writing {
     out: Outbound,
     body: Option<ResponseBody>,
+    /// Whether the body has not broken off. If it has, the client must not take what it gets for the whole: the
+    /// connection has to break off as well, behind what has come.
+    whole: bool,
 }
 
 impl Writing {
     /// Writes the response as its body comes; whether the client has got all of it.
     fn poll(&mut self, cx: &mut Context<'_>, shared: &RefCell<Inbound>) -> Poll<bool> {
         loop {
-            let Ok(waits) = self.gather(cx) else { return Poll::Ready(false) };
-            if ready!(self.out.poll_flush(cx, &mut shared.borrow_mut().stream)).is_err() {
+            let waits = self.gather(cx);
+            let flushed = self.out.poll_flush(cx, &mut shared.borrow_mut().stream);
+            if let (Poll::Pending, Some(body)) = (&flushed, &mut self.body) {
+                // A client may want to send all it has before it reads.
+                body.poll_upload(cx);
+            }
+            if ready!(flushed).is_err() {
                 return Poll::Ready(false);
             }
             if self.body.is_none() {
-                return Poll::Ready(true);
+                return Poll::Ready(self.whole);
             }
             if waits {
                 return poll_gone(shared, cx).map(|()| false);
@@ -170,21 +183,22 @@ impl Writing {
         }
     }
 
-    /// Takes what has come of the body; whether more is to be waited for. An error: the client must not take what it
-    /// gets for the whole, so that the connection has to break off.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Result<bool, ()> {
+    /// Takes what has come of the body; whether more is to be waited for.
+    fn gather(&mut self, cx: &mut Context<'_>) -> bool {
         while let Some(body) = self.body.as_mut().filter(|_| self.out.has_room()) {
-            match Pin::new(body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => self.out.push(frame).map_err(drop)?,
-                Poll::Ready(Some(Err(_))) => return Err(()),
+            let taken = match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => return true,
+                Poll::Ready(Some(frame)) => frame.is_ok_and(|frame| self.out.push(frame).is_ok()),
                 Poll::Ready(None) => {
                     self.body = None;
-                    self.out.end().map_err(drop)?;
+                    self.out.end().is_ok()
                 }
-                Poll::Pending => return Ok(true),
+            };
+            if !taken {
+                (self.body, self.whole) = (None, false);
             }
         }
-        Ok(false)
+        false
     }
 }
 

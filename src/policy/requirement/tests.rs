@@ -24,7 +24,7 @@ fn compiled(require: &Require) -> Requirements {
 fn identity(sets: &[(&str, &[&str])]) -> Identity {
     let mut identity = Identity::default();
     for (name, elements) in sets {
-        identity.insert(*name, Attribute::Set(elements.iter().map(|element| (*element).into()).collect()));
+        identity.insert(*name, Attribute::Set(elements.iter().copied().collect()));
     }
     identity
 }

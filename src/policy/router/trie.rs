@@ -51,11 +51,12 @@ impl Node {
     /// where the tree has both that literal and a parameter. A client cannot add to either.
     pub(super) fn find(&self, rest: Option<&str>, method: &Method) -> Option<usize> {
         let Some(rest) = rest else { return self.here.find(method).or_else(|| self.below.find(method)) };
-        let (segment, rest) =
-            match memchr::memchr(b'/', rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
-                Some((segment, after)) => (segment, after.strip_prefix('/')),
-                None => (rest, None),
-            };
+        // Segments are short: to set up a faster search would take longer.
+        let slash = rest.bytes().position(|byte| byte == b'/');
+        let (segment, rest) = match slash.and_then(|at| rest.split_at_checked(at)) {
+            Some((segment, after)) => (segment, after.strip_prefix('/')),
+            None => (rest, None),
+        };
         if let Some(found) = self.literals.get(segment).and_then(|next| next.find(rest, method)) {
             return Some(found);
         }

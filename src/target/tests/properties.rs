@@ -96,6 +96,19 @@ proptest! {
     }
 
     #[test]
+    fn a_usual_host_is_what_the_rules_say_as_well(
+        authority in prop_oneof!["[a-cA-C0-9._-]{0,6}(:[0-9a.:]{0,6})?", "[a-c]{250,258}(:8)?", any::<String>()],
+    ) {
+        let by_rules = super::super::host::without_port(&authority).and_then(normal_host);
+        let usual = super::super::host::usual(authority.as_bytes()).map(|length| authority.get(..length).unwrap());
+        match (usual, by_rules) {
+            (Some(usual), by_rules) => prop_assert_eq!(by_rules.unwrap(), usual),
+            (None, Ok(host)) => prop_assert!(authority != host || host.starts_with('['), "{host} is usual"),
+            (None, Err(_)) => {}
+        }
+    }
+
+    #[test]
     fn no_bytes_make_a_head_panic(path in prop::collection::vec(any::<u8>(), 0..40), rules in rules()) {
         if let Ok(uri) = http::Uri::try_from([b"/", &path[..]].concat()) {
             drop(with_rules(rules, &uri.to_string()));

@@ -4,7 +4,7 @@ use super::streams::requests;
 use super::{CHUNKED, HEAD, LIMITS, cut, feed, with_fields};
 use super::{Requests, WIDE};
 use crate::stream::Stream;
-use crate::wire::body::Decoder;
+use crate::wire::body::{Decoder, Framing};
 use crate::wire::inbound::{BodyError, Inbound};
 use crate::wire::request::{After, HeadReader, RequestHead};
 use bytes::BytesMut;
@@ -63,10 +63,7 @@ async fn body(inbound: &mut Inbound) -> (Vec<u8>, usize, Option<BodyError>) {
 async fn read_all(inbound: &mut Inbound, limits: super::Limits) -> Vec<(String, Vec<u8>, usize, bool)> {
     let (mut heads, mut read) = (HeadReader::new(limits), Vec::new());
     while let Some(RequestHead { request, framing, after, expects }) = head(inbound, &mut heads).await {
-        inbound.body = Decoder::request(framing, limits);
-        if expects {
-            inbound.expect();
-        }
+        inbound.begin_body(Decoder::request(framing, limits), expects);
         let (data, trailers, fault) = body(inbound).await;
         inbound.answer();
         read.push((request.uri().to_string(), data, trailers, fault.is_none()));
@@ -144,8 +141,7 @@ async fn waiting(come: &str) -> (Inbound, UnixStream) {
     far.write_all((head_text + come).as_bytes()).await.unwrap();
     let head = head(&mut inbound, &mut HeadReader::new(WIDE)).await.unwrap();
     assert!(head.expects);
-    inbound.body = Decoder::request(head.framing, WIDE);
-    inbound.expect();
+    inbound.begin_body(Decoder::request(head.framing, WIDE), head.expects);
     (inbound, far)
 }
 
@@ -175,7 +171,7 @@ async fn who_does_not_wait_is_not_told() {
         far.write_all("abcd"[come.len()..].as_bytes()).await.unwrap();
         body(&mut inbound).await;
         // Nor is the next one, who has asked for nothing.
-        inbound.body = Decoder::request(crate::wire::body::Framing::Length(1), WIDE);
+        inbound.begin_body(Decoder::request(Framing::Length(1), WIDE), false);
         assert!(poll_frame(&mut inbound).is_pending());
         assert_eq!((inbound.answer(), heard(&far)), (&b""[..], String::new()), "{come:?}");
     }
@@ -202,7 +198,7 @@ async fn a_body_that_breaks_off_is_no_whole_one() {
         far.write_all(stream.as_bytes()).await.unwrap();
         drop(far);
         let head = head(&mut inbound, &mut HeadReader::new(WIDE)).await.unwrap();
-        inbound.body = Decoder::request(head.framing, WIDE);
+        inbound.begin_body(Decoder::request(head.framing, WIDE), head.expects);
         let (data, _, error) = body(&mut inbound).await;
         assert_eq!(
             (data.as_slice(), format!("{:?}", error.unwrap()).as_str()),

@@ -2,7 +2,7 @@
 
 use super::{Answered, Message, Outcome, Reads, Responses, feed};
 use crate::wire::body::Framing;
-use crate::wire::response::ResponseFault::{self, Body, Framing as Doubt, Head, TooLarge};
+use crate::wire::response::ResponseFault::{self, Framing as Doubt, Head, TooLarge};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -296,10 +296,10 @@ fn a_chunk_may_be_padded_behind_its_size_only() {
         ("0\r\n", "Transfer-Encoding: chunked\r\n\r\n"),
         ("0\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
     ] {
-        assert_refused(&[CHUNKED, good].concat(), bad, Body);
+        assert_refused(&[CHUNKED, good].concat(), bad, Doubt);
     }
     let padded = |blanks: usize| [CHUNKED, "1", &" ".repeat(blanks), "\r\nx\r\n1;x"].concat();
-    assert_refused(&padded(4095), "x", Body);
+    assert_refused(&padded(4095), "x", Doubt);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_head_keeps_to_its_limits() {
     let fields = |count: usize| format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(count));
     assert_eq!((refused(fields(200)), refused(fields(201))), (None, Some(TooLarge)));
     let trailers = |count: usize| format!("{CHUNKED}0\r\n{}\r\n", "X: y\r\n".repeat(count));
-    assert_eq!((refused(trailers(100)), refused(trailers(101))), (None, Some(Body)));
+    assert_eq!((refused(trailers(100)), refused(trailers(101))), (None, Some(Doubt)));
     let section = |bytes: usize| format!("{CHUNKED}0\r\nX: {}\r\n\r\n", "y".repeat(bytes - 7));
-    assert_eq!((refused(section(16_384)), refused(section(16_385))), (None, Some(Body)));
+    assert_eq!((refused(section(16_384)), refused(section(16_385))), (None, Some(Doubt)));
 }

@@ -5,7 +5,7 @@ use super::{Requests, Responses, WIDE, cut, feed};
 use crate::clock::UnixTime;
 use crate::stream::Stream;
 use crate::wire::body::Framing;
-use crate::wire::encode::{Connection, Sending, request_head, response_head};
+use crate::wire::encode::{Connection, Sending, fields as write_fields, request_head, response_head};
 use crate::wire::outbound::{Misfit, Outbound};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, TRANSFER_ENCODING, UPGRADE};
@@ -214,7 +214,9 @@ proptest! {
         cuts in prop::collection::vec(any::<Index>(), 0..6),
     ) {
         fields.insert(HOST, HeaderValue::from_static("a"));
-        let stream = written(sending, &payload, |out| request_head(out, &method, &target, &fields, sending));
+        let stream = written(sending, &payload, |out| request_head(out, &method, &target, sending, |out| {
+            write_fields(out, &fields, false);
+        }));
         let mut expected = expected(&fields, sending);
         if sending == Sending::Chunked {
             expected.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -282,7 +284,8 @@ proptest! {
         prop_assert_eq!((outcome.refused, outcome.messages.len(), outcome.left.len()), (None, 1, 0));
         let read = &outcome.messages[0];
         prop_assert_eq!((read.start.status, read.framing), (status, framing(sending)));
-        prop_assert_eq!(read.start.reusable, connection != Connection::Close);
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        prop_assert_eq!(read.start.reusable, connection != Connection::Close && !switches);
         prop_assert_eq!((&read.fields, read.trailers.clone().unwrap_or_default()), (&expected, trailers.clone()));
         prop_assert!(read.data == payload.data());
 

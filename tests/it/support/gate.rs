@@ -8,7 +8,7 @@ use super::setup::Setup;
 use super::wait::{self, PATIENCE};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -176,9 +176,34 @@ impl Gate {
 
     /// Peak resident memory so far, in bytes.
     pub fn peak_memory(&self) -> u64 {
+        self.memory_figure("VmHWM:")
+    }
+
+    /// Resident memory now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory_figure("VmRSS:")
+    }
+
+    fn memory_figure(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// How long each worker's thread has run on a processor.
+    pub fn worker_times(&self) -> Vec<Duration> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id)).unwrap();
+        let threads = threads.map(|thread| thread.unwrap().path());
+        let time = |thread: PathBuf| {
+            let name = std::fs::read_to_string(thread.join("comm")).unwrap();
+            let number = name.trim().strip_prefix("sidegate-")?.parse::<usize>().ok()?;
+            let times = std::fs::read_to_string(thread.join("schedstat")).unwrap();
+            let nanoseconds = times.split(' ').next().unwrap().parse().unwrap();
+            Some((number, Duration::from_nanos(nanoseconds)))
+        };
+        let mut times: Vec<_> = threads.filter_map(time).collect();
+        times.sort_unstable();
+        times.into_iter().map(|(_, time)| time).collect()
     }
 
     /// Sends SIGTERM.

@@ -21,6 +21,7 @@ pub struct Setup {
     server: String,
     upstream: String,
     rest: String,
+    workers: usize,
     pub environment: Vec<(String, String)>,
     pub dir: TempDir,
 }
@@ -35,6 +36,7 @@ impl Setup {
             server: String::new(),
             upstream: format!("url = \"{url}\"\n"),
             rest: String::new(),
+            workers: 1,
             environment: Vec::new(),
             dir: TempDir::new(),
         }
@@ -104,11 +106,17 @@ impl Setup {
         self
     }
 
+    /// With so many workers instead of one.
+    pub fn workers(mut self, number: usize) -> Self {
+        self.workers = number;
+        self
+    }
+
     /// The whole file.
     pub fn text(&self) -> String {
         format!(
-            "[server]\nlisten = {:?}\nworkers = 1\n{}\n[admin]\nlisten = {:?}\n{}\n\n[upstreams.app]\n{}\n{}",
-            self.listen, self.server, self.admin, self.admin_keys, self.upstream, self.rest
+            "[server]\nlisten = {:?}\nworkers = {}\n{}\n[admin]\nlisten = {:?}\n{}\n\n[upstreams.app]\n{}\n{}",
+            self.listen, self.workers, self.server, self.admin, self.admin_keys, self.upstream, self.rest
         )
     }
 
