@@ -3,6 +3,7 @@
 
 mod agreement;
 mod heads;
+mod inbound;
 mod peers;
 mod requests;
 mod responses;

@@ -5,6 +5,7 @@ use crate::support::idp::Idp;
 use crate::support::request::{ask, get};
 use crate::support::service::Service;
 use crate::support::setup::Setup;
+use std::time::Duration;
 
 #[test]
 fn a_request_arrives_as_it_was_sent() {
@@ -187,6 +188,20 @@ fn expectations_are_answered_when_the_request_is_admitted() {
     let reply = client.reply().expect(401, "refused without waiting for the body");
     assert!(reply.interim.is_empty(), "{:?}", reply.interim);
     assert_eq!(service.received(), before);
+}
+
+#[test]
+fn who_does_not_wait_for_a_100_is_not_told_one_with_the_next_request() {
+    let service = Service::ok("done");
+    let gate = Setup::public(&service).start();
+    let mut client = gate.connect();
+    client.send("POST /a HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.reply().expect(200, "all at once").text(), "done");
+    client.send("POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+    assert!(client.silent_for(Duration::from_millis(200)), "nobody has asked for a word");
+    client.send("body");
+    let reply = client.reply().expect(200, "the next one");
+    assert!(reply.interim.is_empty(), "{:?}", reply.interim);
 }
 
 #[test]
