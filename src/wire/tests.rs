@@ -1,6 +1,16 @@
 //! Each rule, in tables; that pieces of a stream make no difference; that hyper, as a second reader, agrees about
 //! what is read and what is written.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "a test that overflows, truncates or slices wrongly is a test that fails"
+)]
+
 mod agreement;
 mod heads;
 mod inbound;

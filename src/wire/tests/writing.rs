@@ -278,7 +278,9 @@ proptest! {
 
         let to_heads = [to_head];
         let mut reader = Responses::reader(&to_heads);
-        cut(&stream, &cuts).iter().for_each(|piece| reader.read(piece));
+        for piece in &cut(&stream, &cuts) {
+            reader.read(piece);
+        }
         prop_assert_eq!((reader.count() == 1, reader.side.end()), (sending != Sending::Close, true));
         let outcome = reader.outcome();
         prop_assert_eq!((outcome.refused, outcome.messages.len(), outcome.left.len()), (None, 1, 0));
