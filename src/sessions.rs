@@ -105,6 +105,23 @@ impl Sessions {
         if let Some(session) = self.known(candidates, token, now) {
             return Ok(session);
         }
+        let judged = self.learn(candidates, token, now).await;
+        // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is done for
+        // all who waited at once, so that services and clients are not woken for each of them alone.
+        tokio::task::yield_now().await;
+        judged
+    }
+
+    /// Verifies a token that is not known.
+    ///
+    /// # Errors
+    /// As [`Sessions::authenticate`].
+    pub async fn learn(
+        &self,
+        candidates: &[usize],
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Rc<Session>, (usize, Denial)> {
         self.tally.cache_misses.increment();
         let judged = match self.judge(candidates, token, now) {
             // Rare, and in a box, or every request would carry along the room for it.
@@ -162,7 +179,8 @@ impl Sessions {
     }
 
     /// The session of a token that was verified before, by the very authenticator that would judge it now.
-    fn known(&self, candidates: &[usize], token: &str, now: UnixTime) -> Option<Rc<Session>> {
+    #[must_use]
+    pub fn known(&self, candidates: &[usize], token: &str, now: UnixTime) -> Option<Rc<Session>> {
         for (place, entry) in self.among(candidates) {
             // Without keys nothing is known any more, not even what was verified with them.
             let Some(keys) = entry.keys().current(now) else { continue };

@@ -5,6 +5,7 @@ use stats_alloc::{Region, Stats, StatsAlloc};
 use std::alloc::System;
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// Calls over which allocations are averaged: more than one, because caches and buffers grow now and then.
 const CALLS: usize = 64;
@@ -20,13 +21,14 @@ struct Figures {
 pub struct Bench {
     criterion: Criterion,
     allocator: &'static StatsAlloc<System>,
+    begun: SystemTime,
     figures: Vec<Figures>,
 }
 
 impl Bench {
     pub fn new(allocator: &'static StatsAlloc<System>) -> Self {
         let criterion = Criterion::default().configure_from_args();
-        Self { criterion, allocator, figures: Vec::new() }
+        Self { criterion, allocator, begun: SystemTime::now(), figures: Vec::new() }
     }
 
     /// Measures a call, and the dropping of what it returns.
@@ -74,17 +76,22 @@ impl Bench {
         println!("\n{:<26} {:>12} {:>12} {:>12}", "one call", "ns", "allocations", "bytes");
         for Figures { name, allocations, bytes } in &self.figures {
             // Without a measured time (a filter, or a run as a test) the allocations are known all the same.
-            let time = nanoseconds(name).map_or_else(|| "-".to_owned(), |time| format!("{time:.1}"));
+            let time =
+                nanoseconds(name, self.begun).map_or_else(|| "-".to_owned(), |time| format!("{time:.1}"));
             println!("{name:<26} {time:>12} {allocations:>12.1} {bytes:>12.1}");
         }
     }
 }
 
-/// The estimate that criterion has left behind, by this run or an earlier one.
-fn nanoseconds(name: &str) -> Option<f64> {
+/// The estimate that criterion has left behind since then.
+fn nanoseconds(name: &str, since: SystemTime) -> Option<f64> {
     let home = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
     let home = home.unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("criterion"));
     let file = home.join(name.replace('/', "_")).join("new/estimates.json");
+    let written = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
+    if written < since {
+        return None;
+    }
     let estimates: serde_json::Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
     estimates.pointer("/mean/point_estimate")?.as_f64()
 }

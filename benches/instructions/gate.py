@@ -121,13 +121,18 @@ class CountedGate(Gate):
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def counted(self, name, work, times):
-        """The instructions that the whole process needs while something is done; the profile is left in the folder."""
+        """The instructions that the whole process needs while something is done, and how many seconds that took.
+
+        The profile is left in the folder.
+        """
         self.tell("zero")
+        begun = time.perf_counter()
         for _ in range(times):
             work()
         self.tell("dump")
+        seconds = time.perf_counter() - begun
         self.counts += 1
         profile = self.folder / f"callgrind.{self.counts}"
         count = int(TOTALS.search(profile.read_text())[1])
         profile.rename(self.folder / f"{name}.callgrind")
-        return count
+        return count, seconds
