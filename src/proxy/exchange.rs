@@ -94,7 +94,7 @@ impl Upload {
         let mut out = Outbound::default();
         out.begin(sending, |bytes| {
             encode::request_head(bytes, head.method(), head.path(), sending, |bytes| {
-                head.write_fields(bytes)
+                head.write_fields(bytes);
             });
         });
         // What the head announces has to end: chunks, even if there are none.

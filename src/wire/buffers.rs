@@ -125,7 +125,9 @@ mod tests {
         (0..1000).for_each(|_| written(Vec::with_capacity(100)));
         trim();
         let in_use: Vec<BytesMut> = (0..3).map(|_| to_read()).collect();
-        in_use.into_iter().for_each(|mut buffer| read(&mut buffer));
+        for mut buffer in in_use {
+            read(&mut buffer);
+        }
         trim();
         assert_eq!(held(), (3, 0));
         trim();

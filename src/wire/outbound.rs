@@ -290,9 +290,9 @@ mod tests {
                 }
                 let waits = waiting(&out);
                 // Often right up to the end of a part.
-                let count = match steps.next().unwrap().index(waits.len() + 4) {
-                    0 => out.front.len() - out.written,
-                    1 => waits.len() - out.back.len(),
+                let count = match steps.next().unwrap().index(waits.len().saturating_add(4)) {
+                    0 => out.front.len().saturating_sub(out.written),
+                    1 => waits.len().saturating_sub(out.back.len()),
                     count => count.min(waits.len()),
                 };
                 let count = count.clamp(usize::from(!waits.is_empty()), waits.len());

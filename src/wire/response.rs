@@ -108,10 +108,11 @@ fn put_right(headers: &mut HeaderMap, facts: Facts, framing: Framing) {
     if facts.chunked {
         headers.remove(CONTENT_LENGTH);
         headers.remove(TRANSFER_ENCODING);
-    } else if facts.lengths > 1 && framing != Framing::Close {
-        if let Some(first) = headers.get(CONTENT_LENGTH).cloned() {
-            headers.insert(CONTENT_LENGTH, first);
-        }
+    } else if facts.lengths > 1
+        && framing != Framing::Close
+        && let Some(first) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        headers.insert(CONTENT_LENGTH, first);
     }
 }
 

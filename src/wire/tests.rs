@@ -1,6 +1,14 @@
 //! Each rule, in tables; that pieces of a stream make no difference; that hyper, as a second reader, agrees about
 //! what is read and what is written.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    reason = "a test may panic"
+)]
+
 mod agreement;
 mod heads;
 mod inbound;
@@ -89,6 +97,9 @@ struct Outcome<Start, Fault> {
     left: Vec<u8>,
 }
 
+/// A head and how its body is read, once it is there.
+type Begun<Start, Fault> = Result<Option<(Message<Start>, Decoder)>, Fault>;
+
 /// A side that reads messages off one connection.
 trait Reads: Sized {
     type Start: Clone + std::fmt::Debug + PartialEq;
@@ -98,7 +109,7 @@ trait Reads: Sized {
     fn parts(&mut self) -> (&mut BytesMut, &mut Decoder, &mut Vec<Message<Self::Start>>);
 
     /// Takes a head.
-    fn head(&mut self) -> Result<Option<(Message<Self::Start>, Decoder)>, Self::Fault>;
+    fn head(&mut self) -> Begun<Self::Start, Self::Fault>;
 
     /// What is wrong with the body.
     fn body_fault(reason: Reason) -> Self::Fault;
@@ -203,7 +214,7 @@ impl Reads for Requests {
         (&mut self.unread, &mut self.body, &mut self.messages)
     }
 
-    fn head(&mut self) -> Result<Option<(Message<Asked>, Decoder)>, Reason> {
+    fn head(&mut self) -> Begun<Asked, Reason> {
         let Some(head) = self.heads.read(&mut self.unread)? else { return Ok(None) };
         let RequestHead { request, framing, after, expects } = head;
         let (parts, ()) = Request::into_parts(request);
@@ -268,7 +279,7 @@ impl Reads for Responses<'_> {
         (&mut self.unread, &mut self.body, &mut self.messages)
     }
 
-    fn head(&mut self) -> Result<Option<(Message<Answered>, Decoder)>, ResponseFault> {
+    fn head(&mut self) -> Begun<Answered, ResponseFault> {
         let to_head = self.to_heads[self.begun()];
         let read = response::read(&mut self.unread, &mut self.seen, to_head)?;
         let Some(ResponseHead { response, framing, reusable }) = read else { return Ok(None) };

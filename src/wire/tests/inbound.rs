@@ -172,7 +172,7 @@ async fn who_does_not_wait_is_not_told() {
     for come in ["ab", "abcd"] {
         let (mut inbound, mut far) = waiting(come).await;
         assert_eq!(poll_frame(&mut inbound), Poll::Ready(Some(come.as_bytes().to_vec())));
-        far.write_all("abcd"[come.len()..].as_bytes()).await.unwrap();
+        far.write_all(&b"abcd"[come.len()..]).await.unwrap();
         body(&mut inbound).await;
         // Nor is the next one, who has asked for nothing.
         inbound.begin_body(Decoder::request(Framing::Length(1), WIDE), false);

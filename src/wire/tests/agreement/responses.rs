@@ -5,7 +5,7 @@ use crate::wire::tests::peers::{Got, with_client};
 use crate::wire::tests::streams::{noise, responses};
 use crate::wire::tests::{Answered, Message, Reads, Responses, cut, feed};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -17,7 +17,7 @@ fn is_same(ours: &Message<Answered>, theirs: &Got) -> bool {
     } else if let Some(length) = fields.get(CONTENT_LENGTH).cloned() {
         fields.insert(CONTENT_LENGTH, length);
     }
-    let trailers = ours.trailers.clone().unwrap_or_else(HeaderMap::new);
+    let trailers = ours.trailers.clone().unwrap_or_default();
     (ours.start.status, &ours.fields, ours.data.as_slice(), &trailers)
         == (theirs.status, &fields, &*theirs.data, &theirs.trailers)
 }
