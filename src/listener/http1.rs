@@ -85,7 +85,9 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings) {
     let Some(inbound) = Rc::into_inner(shared) else { return };
     match next {
         Next::Tunnel(opening) => Box::pin(tunnel(inbound.into_inner(), opening, context)).await,
-        next => Box::pin(finish(next, inbound.into_inner(), context)).await,
+        next @ (Next::Park | Next::Request | Next::Close | Next::Linger | Next::Gone | Next::Refuse(_)) => {
+            Box::pin(finish(next, inbound.into_inner(), context)).await;
+        }
     }
 }
 
@@ -123,7 +125,12 @@ async fn converse(
         };
         match answer(shared, head, context, settings.limits).await {
             Next::Request => {}
-            next => return next,
+            next @ (Next::Park
+            | Next::Close
+            | Next::Linger
+            | Next::Gone
+            | Next::Refuse(_)
+            | Next::Tunnel(_)) => return next,
         }
         let mut inbound = shared.borrow_mut();
         if inbound.unread.is_empty() {

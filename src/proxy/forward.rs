@@ -150,14 +150,13 @@ async fn exchange(
     let mut idle = pool.take_idle(now);
     loop {
         let retryable = idle.is_some();
-        let connection = match idle.take() {
-            Some(connection) => connection,
+        let connection = if let Some(connection) = idle.take() {
+            connection
+        } else {
             // In a box, since few requests open a connection, and all would carry the room for it.
-            None => {
-                let connection = Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?;
-                now = Instant::now();
-                connection
-            }
+            let connection = Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?;
+            now = Instant::now();
+            connection
         };
         let mut exchange = Exchange::new(connection, upload, to_head, (now, limit));
         let error = match poll_fn(|cx| exchange.poll_head(cx)).await {

@@ -75,7 +75,7 @@ mod tests {
                 assert_eq!(end(bytes.as_bytes(), seen), Some(head.len()), "{head:?} after {seen}");
             }
             for length in 0..head.len() {
-                assert_eq!(end(&bytes.as_bytes()[..length], 0), None, "{head:?} up to {length}");
+                assert_eq!(end(&bytes.as_bytes()[..length], 0), None, "{length} bytes of {bytes:?}");
             }
         }
     }

@@ -6,7 +6,9 @@
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::string_slice,
-    reason = "a test may panic"
+    clippy::wildcard_enum_match_arm,
+    clippy::type_complexity,
+    reason = "a test that overflows, truncates or slices wrongly is a test that fails"
 )]
 
 mod agreement;
@@ -97,9 +99,6 @@ struct Outcome<Start, Fault> {
     left: Vec<u8>,
 }
 
-/// A head and how its body is read, once it is there.
-type Begun<Start, Fault> = Result<Option<(Message<Start>, Decoder)>, Fault>;
-
 /// A side that reads messages off one connection.
 trait Reads: Sized {
     type Start: Clone + std::fmt::Debug + PartialEq;
@@ -109,7 +108,7 @@ trait Reads: Sized {
     fn parts(&mut self) -> (&mut BytesMut, &mut Decoder, &mut Vec<Message<Self::Start>>);
 
     /// Takes a head.
-    fn head(&mut self) -> Begun<Self::Start, Self::Fault>;
+    fn head(&mut self) -> Result<Option<(Message<Self::Start>, Decoder)>, Self::Fault>;
 
     /// What is wrong with the body.
     fn body_fault(reason: Reason) -> Self::Fault;
@@ -214,7 +213,7 @@ impl Reads for Requests {
         (&mut self.unread, &mut self.body, &mut self.messages)
     }
 
-    fn head(&mut self) -> Begun<Asked, Reason> {
+    fn head(&mut self) -> Result<Option<(Message<Asked>, Decoder)>, Reason> {
         let Some(head) = self.heads.read(&mut self.unread)? else { return Ok(None) };
         let RequestHead { request, framing, after, expects } = head;
         let (parts, ()) = Request::into_parts(request);
@@ -279,7 +278,7 @@ impl Reads for Responses<'_> {
         (&mut self.unread, &mut self.body, &mut self.messages)
     }
 
-    fn head(&mut self) -> Begun<Answered, ResponseFault> {
+    fn head(&mut self) -> Result<Option<(Message<Answered>, Decoder)>, ResponseFault> {
         let to_head = self.to_heads[self.begun()];
         let read = response::read(&mut self.unread, &mut self.seen, to_head)?;
         let Some(ResponseHead { response, framing, reusable }) = read else { return Ok(None) };

@@ -4,7 +4,6 @@ use super::{HEAD, LIMITS, WIDE, assert_refused, assert_taken, refusal, whole, wi
 use super::{Message, Requests};
 use crate::denial::Reason::{HeadMalformed, HeadTooLarge, PathRefused};
 use crate::wire::body::Framing;
-use http::HeaderValue;
 
 #[test]
 fn good_heads_pass() {
@@ -193,7 +192,7 @@ fn a_head_is_handed_on_as_it_was() {
     let Message { start, fields, framing, .. } = &outcome.messages[0];
     assert_eq!((start.method.as_str(), start.target.as_str(), start.old), ("pUT", "/%41/../b?c=%20&d", true));
     assert_eq!((*framing, fields.len()), (Framing::Empty, 4));
-    let of = |name: &str| fields.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let of = |name: &str| fields.get_all(name).iter().map(http::HeaderValue::as_bytes).collect::<Vec<_>>();
     assert_eq!((of("host"), of("b")), (vec![b"a:80".as_slice()], vec![b"".as_slice()]));
     assert_eq!(of("x-a"), [b"b  c".as_slice(), "\u{e9},\"".as_bytes()]);
 }

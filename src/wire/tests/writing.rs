@@ -253,9 +253,9 @@ proptest! {
         stays in select(vec![Connection::Silent, Connection::KeepAlive, Connection::Close]),
         cuts in prop::collection::vec(any::<Index>(), 0..6),
     ) {
-        let connection = match status {
-            _ if sending == Sending::Close => Connection::Close,
-            101 => Connection::Upgrade,
+        let connection = match sending {
+            Sending::Close => Connection::Close,
+            _ if status == 101 => Connection::Upgrade,
             _ => stays,
         };
         fields.remove(CONNECTION);
@@ -278,7 +278,7 @@ proptest! {
 
         let to_heads = [to_head];
         let mut reader = Responses::reader(&to_heads);
-        for piece in cut(&stream, &cuts) {
+        for piece in &cut(&stream, &cuts) {
             reader.read(piece);
         }
         prop_assert_eq!((reader.count() == 1, reader.side.end()), (sending != Sending::Close, true));

@@ -4,8 +4,8 @@ use crate::wire::body::Framing;
 use crate::wire::tests::peers::{Got, with_client};
 use crate::wire::tests::streams::{noise, responses};
 use crate::wire::tests::{Answered, Message, Reads, Responses, cut, feed};
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::StatusCode;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
