@@ -119,6 +119,8 @@ fn lines_are_what_the_grammar_says() {
     }
     assert_refused("", "\r\n".repeat(9) + HEAD, HeadMalformed);
     assert_taken(&("\r\n".repeat(8) + HEAD), 1, true);
+    // They are counted for each request anew.
+    assert_taken(&("\r\n".repeat(5) + HEAD).repeat(4), 4, true);
     // A TLS client that meets a plain port need not wait for a timeout.
     assert_refused("", b"\x16\x03\x01\x02\0", HeadMalformed);
 }

@@ -5,16 +5,20 @@ use super::{CHUNKED, HEAD, LIMITS, cut, feed, with_fields};
 use super::{Requests, WIDE};
 use crate::stream::Stream;
 use crate::wire::body::{Decoder, Framing};
-use crate::wire::inbound::{BodyError, Inbound};
+use crate::wire::inbound::{BodyError, Inbound, Turn};
 use crate::wire::request::{After, HeadReader, RequestHead};
 use bytes::BytesMut;
 use http_body::Frame;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use socket2::SockRef;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, Read as _};
-use std::task::{Context, Poll, Waker};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
@@ -206,6 +210,56 @@ async fn a_body_that_breaks_off_is_no_whole_one() {
             "{stream:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_response_may_end_with_its_connection() {
+    let (mut inbound, mut far) = connection();
+    inbound.begin_body(Decoder::response(Framing::Close), false);
+    far.write_all(b"all that comes").await.unwrap();
+    drop(far);
+    let (data, trailers, fault) = body(&mut inbound).await;
+    assert!(fault.is_none() && inbound.body.has_ended());
+    assert_eq!((data.as_slice(), trailers), (&b"all that comes"[..], 0));
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_by_those_whose_turn_it_is() {
+    let (mut inbound, mut far) = connection();
+    inbound.begin_body(Decoder::request(Framing::Length(4), WIDE), false);
+    let shared = Rc::new(RefCell::new(inbound));
+    let (turn, woken) = (Turn::new(&shared), Arc::new(Woken::default()));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    assert!(turn.poll_frame(&mut context).is_pending() && !turn.has_ended());
+    assert_eq!((turn.size_hint().exact(), woken.0.load(Ordering::Relaxed)), (Some(4), 0));
+    shared.borrow_mut().end_turn();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "who waits is told that nothing will come");
+    assert!(matches!(turn.poll_frame(&mut context), Poll::Ready(Some(Err(BodyError::Incomplete)))));
+    assert_eq!((turn.has_ended(), turn.size_hint().exact()), (false, None));
+
+    let (turn, watching) = (Turn::new(&shared), Arc::new(Woken::default()));
+    shared.borrow_mut().watch(&Context::from_waker(&Waker::from(Arc::clone(&watching))));
+    for (part, watched) in [(b"ab", 0), (b"cd", 1)] {
+        far.write_all(part).await.unwrap();
+        let frame = poll_fn(|cx| turn.poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), &part[..]);
+        assert_eq!(watching.0.load(Ordering::Relaxed), watched, "who waits for the end is told of it");
+    }
+    assert!(turn.has_ended());
+    drop(shared);
+    assert!(!turn.has_ended(), "a turn does not keep the connection");
+    assert!(matches!(turn.poll_frame(&mut context), Poll::Ready(Some(Err(BodyError::Incomplete)))));
 }
 
 #[tokio::test]

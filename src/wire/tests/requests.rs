@@ -116,6 +116,17 @@ fn a_chunk_has_one_spelling() {
 }
 
 #[test]
+fn nothing_is_believed_behind_broken_framing() {
+    let mut body = Decoder::request(Framing::Chunked, LIMITS);
+    let mut bytes = BytesMut::from(&b"1\r\nxy1\r\nx\r\n0\r\n\r\n"[..]);
+    assert!(body.next(&mut bytes).unwrap().is_some());
+    assert_eq!(body.next(&mut bytes).unwrap_err(), HeadMalformed);
+    let mut bytes = BytesMut::from(&b"\r\n1\r\nx\r\n0\r\n\r\n"[..]);
+    assert_eq!(body.next(&mut bytes).unwrap_err(), HeadMalformed);
+    assert_eq!((body.left(), body.end(), body.has_ended()), (None, false, false));
+}
+
+#[test]
 fn chunk_extensions_have_a_limit_for_the_whole_body() {
     let chunk = |extension: usize| format!("1;{}\r\nx\r\n", "e".repeat(extension));
     assert_taken(&[CHUNKED, &chunk(2048), &chunk(2048), "0\r\n\r\n"].concat(), 1, true);
