@@ -1,27 +1,32 @@
 //! Who is asking: finding the credential, and establishing what it says.
 //!
-//! From the ground up: `json` and `token` read what came, `algorithm`, `key` and `jwks` hold what verifies it, `keys`
-//! keeps that fresh, `claims` turns claims into an identity, `jwt` puts these together, `credential` finds the token in a
-//! request and takes it out, and `cache` remembers what was verified.
+//! From the ground up: `token` reads what came, `algorithm`, `key` and `jwks` hold what verifies it, `keys`
+//! keeps that fresh, `claims` turns claims into an identity, `jwt` puts these together, `introspection` and `remote` ask
+//! for an `opinion`, `api_key` reads a file, `credential` finds the token in a request and takes it out, and `cache`
+//! remembers what was verified.
 
 pub mod algorithm;
+pub mod api_key;
 pub mod cache;
 pub mod claims;
 pub mod credential;
-pub mod json;
 pub mod jwks;
 pub mod jwt;
 pub mod key;
 pub mod keys;
+pub mod opinion;
 pub mod signatures;
 pub mod token;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
+use crate::inquiry::Inquiry;
+use api_key::KeyFile;
 use credential::Places;
 use jwt::Jwt;
 use keys::KeyStore;
+use opinion::Opinion;
 use std::sync::Arc;
 
 /// A way to establish who is asking, compiled from `[authenticators.NAME]`.
@@ -48,4 +53,10 @@ pub enum Kind {
         /// What it is verified with.
         keys: Arc<KeyStore>,
     },
+    /// Asks the authorization server about it (RFC 7662).
+    Introspection(Arc<Inquiry<Opinion>>),
+    /// Asks a service about it.
+    Remote(Arc<Inquiry<Opinion>>),
+    /// Looks it up in a file.
+    ApiKey(Arc<KeyFile>),
 }

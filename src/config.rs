@@ -5,8 +5,13 @@
 
 pub mod authenticator;
 mod check;
+pub mod claim;
+pub mod cors;
+pub mod credential;
 pub mod document;
+pub mod entitlements;
 mod environment;
+pub mod facade;
 pub mod identity;
 pub mod load;
 pub mod log;
@@ -44,6 +49,8 @@ pub struct Config {
     /// Who may say who is asking.
     #[serde(default)]
     pub authenticators: IndexMap<String, authenticator::Authenticator>,
+    /// Facts about a customer that the token does not carry.
+    pub entitlements: Option<entitlements::Entitlements>,
     /// What the service is told.
     #[serde(default)]
     pub identity: identity::Identity,
@@ -53,12 +60,16 @@ pub struct Config {
     /// Rules for some paths.
     #[serde(default)]
     pub routes: Vec<policy::Route>,
+    /// Requests across origins.
+    pub cors: Option<cors::Cors>,
     /// How refusals are worded.
     #[serde(default)]
     pub denials: log::Denials,
     /// Header fields set on every response, the service's included.
     #[serde(default)]
     pub response_headers: IndexMap<String, String>,
+    /// Answers for in-app middleware that cannot be removed yet.
+    pub facade: Option<facade::Facade>,
     /// What is logged to standard output.
     #[serde(default)]
     pub log: log::Log,

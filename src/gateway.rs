@@ -6,9 +6,13 @@
 use crate::authn::cache::Bounds;
 use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
+use crate::config::policy::Mode;
 use crate::denial::{Denial, Reason};
+use crate::entitle::{Entitled, entitle};
+use crate::facts::Holder;
 use crate::generation::{Candidate, Generation, Lookup};
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
+use crate::headers::trusted::Prepared;
 use crate::headers::{CleanHead, Cleaning};
 use crate::peer::Peer;
 use crate::policy::{Asking, Permit, Route, route};
@@ -21,13 +25,14 @@ use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
-use crate::telemetry::tally::RouteTally;
+use crate::telemetry::tally::{RouteTally, Tally};
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, Version};
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -136,6 +141,8 @@ struct Admitted {
     manner: Manner,
     /// The subprotocol that stood in front of a token.
     word: Option<HeaderValue>,
+    /// Whether the rule is in shadow mode.
+    shadow: bool,
 }
 
 /// What a request that was let through led to.
@@ -144,12 +151,23 @@ enum Served {
     Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
 }
 
+impl Served {
+    /// Whether the service let the request pass, by its own judgement.
+    fn is_admitted(&self) -> bool {
+        match self {
+            Self::Response(response) => !respond::is_refusal(response.status(), response.headers()),
+            Self::Tunnel(..) => true,
+        }
+    }
+}
+
 /// One worker's own part of a generation: what it has verified, its connections, its counters.
 #[derive(Debug)]
 pub struct Local {
     generation: Arc<Generation>,
     sessions: Sessions,
     forward: Forward,
+    tally: Arc<Tally>,
     tallies: Vec<Arc<RouteTally>>,
 }
 
@@ -166,6 +184,7 @@ impl Local {
                     .map(|upstream| Pool::new(Arc::clone(upstream), tally.upstream(&upstream.name)))
                     .collect(),
             ),
+            tally: Arc::clone(tally),
             tallies: generation.policy.routes().map(|route| tally.route(&route.name)).collect(),
             generation,
         }
@@ -183,17 +202,21 @@ impl Local {
         request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
-        let Admitted { outgoing, manner, word } = self.admit(via, request, record).await?;
-        match manner {
+        let Admitted { outgoing, manner, word, shadow } = self.admit(via, request, record).await?;
+        let served = match manner {
             Manner::Plain | Manner::Preflight => {
-                self.forward.send(outgoing, record).await.map(Served::Response)
+                self.forward.send(outgoing, record).await.map(Served::Response)?
             }
             Manner::WebSocket(handshake) => {
                 let until = outgoing.permit.tunnel_until();
                 let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
-                Ok(upgraded(answer, until, word, record.at()))
+                upgraded(answer, until, word, record.at())
             }
+        };
+        if shadow {
+            record.compare(served.is_admitted());
         }
+        Ok(served)
     }
 
     /// Everything that admits or refuses, in the order in which it happens.
@@ -207,21 +230,57 @@ impl Local {
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
         let manner = Manner::of(&head, &body)?;
-        let credential = extract(route, lookup, &head, &target, &manner)?;
-        let session = self.authenticate(credential.as_ref(), record).await?;
-        let permit = permit(route, session.as_deref(), &head, &manner)?;
-        let word = credential.as_ref().and_then(Candidate::subprotocol);
+        let asked = Asked { head: &head, target: &target, manner: &manner, client: record.address() };
+        let mut known = Judged::default();
+        let permit = match self.judge(route, lookup, &asked, &mut known, record).await {
+            Ok(permit) => {
+                record.allowed();
+                permit
+            }
+            Err(denial) => {
+                let (permit, denial) = route.pass_in_shadow(denial)?;
+                record.would_deny(&denial);
+                permit
+            }
+        };
+        let Judged { session, entitled, word } = known;
         let body = self.body(body)?;
-        record.allowed();
         let told = Told {
             host: target.authority().clone(),
             path: route.rewritten(&target)?,
             session: session.as_deref(),
+            entitled,
             websocket: manner.is_websocket(),
             word: word.is_some(),
         };
         let head = self.rewrite(via, head, told, record)?;
-        Ok(Admitted { outgoing: Outgoing { permit, head, body }, manner, word })
+        let shadow = route.mode == Mode::Shadow;
+        Ok(Admitted { outgoing: Outgoing { permit, head, body }, manner, word, shadow })
+    }
+
+    /// Who is asking, what is known about them, and whether that suffices. What was found out stays in `known`, also when
+    /// the request is refused.
+    async fn judge(
+        &self,
+        route: &Route,
+        lookup: &Lookup,
+        asked: &Asked<'_>,
+        known: &mut Judged,
+        record: &mut Record,
+    ) -> Result<Permit, Denial> {
+        if let Some(bypass) = self.generation.bypass {
+            return route.pass_in_bypass(bypass);
+        }
+        let credential = extract(route, lookup, asked)?;
+        known.word = credential.as_ref().and_then(Candidate::subprotocol);
+        let session = self.authenticate(credential.as_ref(), record).await?;
+        known.session.clone_from(&session);
+        let facts = self.entitle(route, session.as_ref(), record).await?;
+        let facts = facts.as_deref().map(|answer| &answer.value);
+        let holder = session.as_deref().map(|session| Holder { identity: &session.identity, facts });
+        let permit = permit(route, holder, session.as_deref(), asked)?;
+        known.entitled = self.prepare_entitled(holder)?;
+        Ok(permit)
     }
 
     /// The only form of host and path that there is from here on.
@@ -250,8 +309,10 @@ impl Local {
         record: &mut Record,
     ) -> Result<Option<Rc<Session>>, Denial> {
         let Some(candidate) = candidate else { return Ok(None) };
-        let judged =
-            self.sessions.authenticate(&candidate.authenticators, candidate.token(), record.at()).await;
+        let judged = self
+            .sessions
+            .authenticate(&candidate.authenticators, candidate.token(), record.at(), record.address())
+            .await;
         let authenticator = match &judged {
             Ok(session) => session.authenticator,
             Err((authenticator, _)) => *authenticator,
@@ -262,6 +323,31 @@ impl Local {
         let session = judged.map_err(|(_, denial)| denial)?;
         record.identified(&session.identity, &session.subject);
         Ok(Some(session))
+    }
+
+    /// What is known about the customer besides the token, where the rule or a header asks for it.
+    async fn entitle(
+        &self,
+        route: &Route,
+        session: Option<&Rc<Session>>,
+        record: &Record,
+    ) -> Result<Entitled, Denial> {
+        match (&self.generation.entitlements, session) {
+            (Some(entitlements), Some(session)) if route.entitled => {
+                Box::pin(entitle(entitlements, session, record.at(), &self.tally)).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The header fields in which facts have a part; they are made for each request.
+    fn prepare_entitled(&self, holder: Option<Holder<'_>>) -> Result<Option<Prepared>, Denial> {
+        let headers = &self.generation.identity_headers;
+        let Some(holder) = holder.filter(|_| headers.take_facts()) else { return Ok(None) };
+        let fields = headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
+            Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
+        })?;
+        Ok(Some(fields))
     }
 
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
@@ -287,6 +373,7 @@ impl Local {
             host: told.host,
             request_id: record.request_id().clone(),
             identity: told.session.map(|session| &session.headers),
+            entitled: told.entitled,
             websocket: told.websocket,
         };
         Ok(self.generation.hygiene.clean(method, path, headers, cleaning))
@@ -320,6 +407,8 @@ struct Told<'a> {
     host: HeaderValue,
     path: PathAndQuery,
     session: Option<&'a Session>,
+    /// Header fields that were made for this request.
+    entitled: Option<Prepared>,
     websocket: bool,
     /// Whether the token came as a subprotocol, which is never forwarded.
     word: bool,
@@ -359,21 +448,38 @@ impl Manner {
     }
 }
 
+/// What a request says of itself, as it is judged.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'a> {
+    head: &'a Parts,
+    target: &'a Target,
+    manner: &'a Manner,
+    client: Option<IpAddr>,
+}
+
+/// What was found out about a request while it was judged.
+#[derive(Debug, Default)]
+struct Judged {
+    session: Option<Rc<Session>>,
+    /// Header fields that were made for this request.
+    entitled: Option<Prepared>,
+    /// The subprotocol that stood in front of a token.
+    word: Option<HeaderValue>,
+}
+
 /// Finds the credential, if the rule wants one.
 fn extract<'a>(
     route: &Route,
     lookup: &'a Lookup,
-    head: &'a Parts,
-    target: &'a Target,
-    manner: &Manner,
+    asked: &Asked<'a>,
 ) -> Result<Option<Candidate<'a>>, Denial> {
-    if !route.wants_credential(manner.is_preflight())? {
+    if !route.wants_credential(asked.manner.is_preflight())? {
         return Ok(None);
     }
     lookup.find(&Carrier {
-        headers: &head.headers,
-        query: target.query(),
-        is_websocket: manner.is_websocket(),
+        headers: &asked.head.headers,
+        query: asked.target.query(),
+        is_websocket: asked.manner.is_websocket(),
     })
 }
 
@@ -384,12 +490,18 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Judges; pure.
-fn permit(route: &Route, session: Option<&Session>, head: &Parts, manner: &Manner) -> Result<Permit, Denial> {
+fn permit(
+    route: &Route,
+    holder: Option<Holder<'_>>,
+    session: Option<&Session>,
+    asked: &Asked<'_>,
+) -> Result<Permit, Denial> {
+    let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
     route.permit(Asking {
-        identity: session.map(|session| &session.identity),
+        holder,
         expires: session.map(|session| session.ends),
-        handshake: manner.is_websocket().then(|| route::Handshake { origin: origin(&head.headers) }),
-        preflight: manner.is_preflight(),
+        handshake: asked.manner.is_websocket().then(handshake),
+        preflight: asked.manner.is_preflight(),
     })
 }
 

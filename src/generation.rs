@@ -4,9 +4,10 @@ use crate::authn::Authenticator;
 use crate::authn::credential::{Carrier, Credential, Found, Places};
 use crate::config::log::DenialBody;
 use crate::denial::Denial;
+use crate::entitlements::Entitlements;
 use crate::headers::Hygiene;
 use crate::headers::trusted::IdentityHeaders;
-use crate::policy::Policy;
+use crate::policy::{Bypass, Policy};
 use crate::proxy::connect::Upstream;
 use crate::target::PathRules;
 use http::{HeaderMap, HeaderValue};
@@ -76,6 +77,10 @@ pub struct Generation {
     pub lookups: Vec<Lookup>,
     /// Who may vouch for identities.
     pub authenticators: Vec<Arc<Authenticator>>,
+    /// Where facts about customers are asked for.
+    pub entitlements: Option<Arc<Entitlements>>,
+    /// Set when nobody is judged, for development.
+    pub bypass: Option<Bypass>,
     /// The services.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What is stripped from every request.

@@ -44,6 +44,8 @@ pub struct Cleaning<'a> {
     pub request_id: HeaderValue,
     /// The identity's fields; none on a public route.
     pub identity: Option<&'a Prepared>,
+    /// Those of its fields that had to be made for this request.
+    pub entitled: Option<Prepared>,
     /// Whether it is a WebSocket handshake that was found valid.
     pub websocket: bool,
 }
@@ -59,7 +61,7 @@ pub struct CleanHead {
     // What we say, under names that do not occur among the client's any more.
     way: Rc<Way>,
     request_id: HeaderValue,
-    identity: Option<Prepared>,
+    identity: [Option<Prepared>; 2],
     trailers: bool,
     websocket: bool,
 }
@@ -118,7 +120,7 @@ impl Hygiene {
             headers,
             host: with.host,
             request_id: with.request_id,
-            identity: with.identity.cloned(),
+            identity: [with.identity.cloned(), with.entitled],
             trailers,
             websocket: with.websocket,
         }
@@ -231,13 +233,12 @@ impl CleanHead {
     pub fn into_parts(self) -> (Method, PathAndQuery, HeaderMap) {
         let mut headers = self.headers;
         // Not an error: what cannot be reserved at once is not there either when it is wanted.
-        headers.try_reserve(self.identity.as_ref().map_or(0, Prepared::len).saturating_add(ROOM)).ok();
+        let identity = self.identity.iter().flatten();
+        headers.try_reserve(identity.clone().map(Prepared::len).fold(ROOM, usize::saturating_add)).ok();
         headers.insert(HOST, self.host);
         self.way.set(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id);
-        if let Some(identity) = &self.identity {
-            identity.set(&mut headers);
-        }
+        identity.for_each(|identity| identity.set(&mut headers));
         if self.trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
@@ -262,7 +263,7 @@ impl CleanHead {
         }
         message.put_slice(self.way.lines());
         line(message, &X_REQUEST_ID, &self.request_id);
-        for (name, value) in self.identity.iter().flat_map(Prepared::iter) {
+        for (name, value) in self.identity.iter().flatten().flat_map(Prepared::iter) {
             line(message, name, value);
         }
         if self.websocket {

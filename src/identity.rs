@@ -1,10 +1,15 @@
 //! Who is asking: the attributes that an authenticator vouches for, whatever kind it is.
 
+use crate::footprint::{ARC_BYTES, allocated};
+use crate::quotas::Quotas;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// The names of the attributes that are always sets.
 pub const SET_ATTRIBUTES: [&str; 4] = ["roles", "scopes", "permissions", "capabilities"];
+
+/// The name of the attribute that is always quotas.
+pub const QUOTAS: &str = "quotas";
 
 /// The value of one identity attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub enum Attribute {
     Boolean(bool),
     /// A set of texts.
     Set(Texts),
+    /// How much of what may be used.
+    Quotas(Quotas),
 }
 
 /// A set of texts, in order. All of them lie in one piece of memory, since thousands of sets are kept.
@@ -67,7 +74,9 @@ impl Texts {
         self.joined.get(usize::try_from(*begin).ok()?..usize::try_from(*end).ok()?)
     }
 
-    fn weight(&self) -> usize {
+    /// How many bytes they occupy beside themselves.
+    #[must_use]
+    pub fn weight(&self) -> usize {
         allocated(self.joined.len()).saturating_add(allocated(size_of_val(&*self.ends)))
     }
 }
@@ -136,7 +145,7 @@ impl Identity {
     pub fn set_contains(&self, name: &str, element: &str) -> bool {
         match self.attribute(name) {
             Some(Attribute::Set(set)) => set.contains(element),
-            Some(Attribute::Text(_) | Attribute::Integer(_) | Attribute::Boolean(_)) | None => false,
+            Some(_) | None => false,
         }
     }
 
@@ -148,6 +157,7 @@ impl Identity {
             Attribute::Text(text) => allocated(text.len().saturating_add(ARC_BYTES)),
             Attribute::Integer(_) | Attribute::Boolean(_) => 0,
             Attribute::Set(set) => set.weight(),
+            Attribute::Quotas(quotas) => quotas.weight(),
         });
         held.fold(allocated(slots), usize::saturating_add)
     }
@@ -155,20 +165,6 @@ impl Identity {
     fn place(&self, name: &str) -> Result<usize, usize> {
         self.attributes.binary_search_by(|(held, _)| (**held).cmp(name))
     }
-}
-
-/// The two counters in front of what an [`Arc`] or an [`Rc`](std::rc::Rc) shares.
-pub const ARC_BYTES: usize = 16;
-
-/// What an allocation of `bytes` really takes: glibc adds eight bytes, hands out multiples of sixteen and never fewer than
-/// 32; musl's are much the same.
-#[must_use]
-pub const fn allocated(bytes: usize) -> usize {
-    if bytes == 0 {
-        return 0;
-    }
-    let least = if bytes < 24 { 24 } else { bytes };
-    least.saturating_add(8).saturating_add(15) & !15
 }
 
 #[cfg(test)]

@@ -10,11 +10,12 @@
 //! 3. The [`gateway`] is the straight line. It makes a [`target::Target`] of the head, the only form of host and path
 //!    there is from then on, and finds the rule of the [`policy`].
 //! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
-//! 5. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
-//! 6. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`].
-//! 7. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
+//! 5. Where the rule asks for what the token does not say, [`entitle`] knows it or asks ([`entitlements`], [`inquiry`]).
+//! 6. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
+//! 7. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`].
+//! 8. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
 //!    [`proxy::tunnel`] after the service's own 101.
-//! 8. When the response has ended, its [`telemetry::record`] is counted and logged, once.
+//! 9. When the response has ended, its [`telemetry::record`] is counted and logged, once.
 //!
 //! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
 
@@ -27,16 +28,23 @@ pub mod compile;
 pub mod config;
 pub mod console;
 pub mod denial;
+pub mod entitle;
+pub mod entitlements;
+pub mod facts;
+pub mod footprint;
 pub mod gateway;
 pub mod generation;
 pub mod headers;
 pub mod identity;
+pub mod inquiry;
+pub mod json;
 pub mod listener;
 pub mod outbound;
 pub mod peer;
 pub mod pem;
 pub mod policy;
 pub mod proxy;
+pub mod quotas;
 pub mod request_id;
 pub mod secret;
 pub mod sessions;

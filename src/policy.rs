@@ -4,7 +4,7 @@ pub mod requirement;
 pub mod route;
 pub mod router;
 
-pub use route::{Asking, Permit, Route};
+pub use route::{Asking, Bypass, Permit, Route};
 
 use crate::target::Target;
 use router::Router;

@@ -7,19 +7,24 @@ mod session;
 
 pub use session::Session;
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwt::{Jwt, Refusal};
 use crate::authn::key::Key;
 use crate::authn::keys::KeyStore;
+use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
 use crate::authn::token::{Jws, Space};
 use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
-use crate::headers::trusted::IdentityHeaders;
+use crate::headers::trusted::{IdentityHeaders, Prepared};
+use crate::identity::Identity;
+use crate::inquiry::Inquiry;
 use crate::telemetry::tally::{AuthenticatorTally, Tally};
-use session::Origin;
+use session::{Basis, Known, Origin};
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,15 +36,40 @@ struct Entry {
 }
 
 impl Entry {
-    fn jwt(&self) -> &Jwt {
-        let Kind::Jwt { jwt, .. } = &self.authenticator.kind;
-        jwt
+    /// What verifies JWTs here, if anything does.
+    fn jwt(&self) -> Option<(&Jwt, &KeyStore)> {
+        match &self.authenticator.kind {
+            Kind::Jwt { jwt, keys } => Some((jwt, keys)),
+            Kind::Introspection(_) | Kind::Remote(_) | Kind::ApiKey(_) => None,
+        }
     }
 
-    fn keys(&self) -> &KeyStore {
-        let Kind::Jwt { keys, .. } = &self.authenticator.kind;
-        keys
+    /// What this cache knows of a token, if that still counts.
+    fn known(&self, token: &str, now: UnixTime) -> Option<Rc<Session>> {
+        let mut cache = self.cache.borrow_mut();
+        match &self.authenticator.kind {
+            Kind::Jwt { keys, .. } => {
+                // Without keys nothing is known any more, not even what was verified with them.
+                let keys = keys.current(now)?;
+                cache.get(token, now, |session| session.rests_on(&keys))
+            }
+            Kind::ApiKey(file) => {
+                let entry = file.find(token)?;
+                cache.get(token, now, |session| session.rests_on_entry(&entry))
+            }
+            Kind::Introspection(_) | Kind::Remote(_) => cache.get(token, now, |_| true),
+        }
     }
+}
+
+/// Who judges a credential, and where it stands in the configuration.
+enum Judge<'a> {
+    /// One of the JWT authenticators; the token says which.
+    Jwt,
+    /// A key file.
+    File(usize, &'a KeyFile),
+    /// An authority.
+    Authority(usize, &'a Inquiry<Opinion>),
 }
 
 /// Why there is no session.
@@ -91,25 +121,32 @@ impl Sessions {
         Self { entries, signatures, space: RefCell::default(), headers, tally }
     }
 
-    /// The session of a token that one of `candidates` vouches for.
+    /// The session of a token that one of `candidates` vouches for, sent by `client`.
     ///
     /// # Errors
-    /// Every `token_*` reason, and `authority_unavailable` when the keys cannot be had. The authenticator that
-    /// judged is named beside it.
+    /// Every `token_*` and `api_key_*` reason, and `authority_unavailable` when keys or an authority's word cannot be had.
+    /// The authenticator that judged is named beside it.
     pub async fn authenticate(
         &self,
         candidates: &[usize],
         token: &str,
         now: UnixTime,
+        client: Option<IpAddr>,
     ) -> Result<Rc<Session>, (usize, Denial)> {
-        if let Some(session) = self.known(candidates, token, now) {
+        let session = match self.known(candidates, token, now) {
+            Some(session) => session,
+            None => {
+                let judged = self.learn(candidates, token, now).await;
+                // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is
+                // done for all who waited at once, so that services and clients are not woken for each of them alone.
+                tokio::task::yield_now().await;
+                judged?
+            }
+        };
+        if session.admits(client) {
             return Ok(session);
         }
-        let judged = self.learn(candidates, token, now).await;
-        // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is done for
-        // all who waited at once, so that services and clients are not woken for each of them alone.
-        tokio::task::yield_now().await;
-        judged
+        Err((session.authenticator, Denial::new(Reason::ApiKeyAddress)))
     }
 
     /// Verifies a token that is not known.
@@ -123,12 +160,16 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Denial)> {
         self.tally.cache_misses.increment();
-        let judged = match self.judge(candidates, token, now) {
-            // Rare, and in a box, or every request would carry along the room for it.
-            Err((place, Failure::Keys(lacking))) => {
-                Box::pin(self.judge_with_new_keys((place, lacking), candidates, token, now)).await
-            }
-            judged => judged,
+        let judged = match self.judge_of(candidates, token) {
+            Judge::Jwt => match self.judge(candidates, token, now) {
+                // Rare, and in a box, or every request would carry along the room for it.
+                Err((place, Failure::Keys(lacking))) => {
+                    Box::pin(self.judge_with_new_keys((place, lacking), candidates, token, now)).await
+                }
+                judged => judged,
+            },
+            Judge::File(place, file) => self.look_up((place, file), token, now),
+            Judge::Authority(place, inquiry) => Box::pin(self.inquire((place, inquiry), token, now)).await,
         };
         judged.map_err(|(place, failure)| {
             if let Some(entry) = self.entries.get(place) {
@@ -158,7 +199,8 @@ impl Sessions {
                 return Err((place, Failure::Keys(Lacking::All)));
             };
             let kid = if let Lacking::Id(kid) = &lacking { kid.as_deref() } else { None };
-            if entry.keys().ask(kid).await.is_err() {
+            let Some((_, keys)) = entry.jwt() else { return Err((place, Failure::Keys(Lacking::All))) };
+            if keys.ask(kid).await.is_err() {
                 return Err((place, Failure::Keys(Lacking::All)));
             }
             match (self.judge(candidates, token, now), &lacking) {
@@ -182,22 +224,69 @@ impl Sessions {
     #[must_use]
     pub fn known(&self, candidates: &[usize], token: &str, now: UnixTime) -> Option<Rc<Session>> {
         for (place, entry) in self.among(candidates) {
-            // Without keys nothing is known any more, not even what was verified with them.
-            let Some(keys) = entry.keys().current(now) else { continue };
-            let found = entry.cache.borrow_mut().get(token, now, |session| session.rests_on(&keys));
-            let Some(session) = found else { continue };
-            let chosen = candidates.len() == 1
-                || session.origin.as_ref().is_some_and(|origin| {
-                    let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
-                    chosen.is_some_and(|(chosen, _)| chosen == place)
-                });
-            if chosen {
+            let Some(session) = entry.known(token, now) else { continue };
+            if candidates.len() == 1 || self.is_judge(place, candidates, session.origin.as_deref()) {
                 self.tally.cache_hits.increment();
                 entry.tally.success.increment();
                 return Some(session);
             }
         }
         None
+    }
+
+    /// Whether the authenticator at that place judges a token of that origin, among several that find it in the same place.
+    fn is_judge(&self, place: usize, candidates: &[usize], origin: Option<&Origin>) -> bool {
+        let Some(origin) = origin else { return false };
+        if let Some((file, _)) = self.file(candidates) {
+            return file == place;
+        }
+        let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
+        match (self.authority(candidates), chosen) {
+            (Some((authority, _)), Some((jwt, entry))) => {
+                let takes = origin.is_jwt
+                    && entry.jwt().is_some_and(|(jwt, _)| jwt.takes_issuer(origin.issuer.as_deref()));
+                place == if takes { jwt } else { authority }
+            }
+            (Some((authority, _)), None) => place == authority,
+            (None, chosen) => chosen.is_some_and(|(jwt, _)| jwt == place),
+        }
+    }
+
+    /// Who judges a token: a key file that finds it (no other authenticator reads the same there), the JWT authenticator of its
+    /// issuer, or an authority.
+    fn judge_of<'a>(&'a self, candidates: &'a [usize], token: &str) -> Judge<'a> {
+        if let Some((place, file)) = self.file(candidates) {
+            return Judge::File(place, file);
+        }
+        let Some((place, inquiry)) = self.authority(candidates) else { return Judge::Jwt };
+        let is_for_jwt = self.among(candidates).any(|(_, entry)| entry.jwt().is_some())
+            && self.origin(token).is_some_and(|origin| {
+                let takes = |(jwt, _): (&Jwt, &KeyStore)| jwt.takes_issuer(origin.issuer.as_deref());
+                self.among(candidates).any(|(_, entry)| entry.jwt().is_some_and(takes))
+            });
+        if is_for_jwt { Judge::Jwt } else { Judge::Authority(place, inquiry) }
+    }
+
+    fn file<'a>(&'a self, candidates: &'a [usize]) -> Option<(usize, &'a KeyFile)> {
+        self.among(candidates).find_map(|(place, entry)| match &entry.authenticator.kind {
+            Kind::ApiKey(file) => Some((place, &**file)),
+            Kind::Jwt { .. } | Kind::Introspection(_) | Kind::Remote(_) => None,
+        })
+    }
+
+    fn authority<'a>(&'a self, candidates: &'a [usize]) -> Option<(usize, &'a Inquiry<Opinion>)> {
+        self.among(candidates).find_map(|(place, entry)| match &entry.authenticator.kind {
+            Kind::Introspection(inquiry) | Kind::Remote(inquiry) => Some((place, &**inquiry)),
+            Kind::Jwt { .. } | Kind::ApiKey(_) => None,
+        })
+    }
+
+    /// What a token says of its issuer and audience, if it is a JWT; nothing of it is believed.
+    fn origin(&self, token: &str) -> Option<Origin> {
+        let mut space = self.space.take();
+        let origin = Jws::parse(token, &mut space).map(|parsed| Origin::of(parsed.claims())).ok();
+        self.space.replace(space);
+        origin
     }
 
     /// The candidate that a token names by its issuer, and by its audience if it `names` one; nothing of it need be
@@ -208,16 +297,94 @@ impl Sessions {
         issuer: Option<&str>,
         names: impl Fn(&Jwt) -> bool,
     ) -> Option<(usize, &'a Entry)> {
-        let mut fitting = self.among(candidates).filter(|(_, entry)| entry.jwt().takes_issuer(issuer));
+        let jwts = || self.among(candidates).filter(|(_, entry)| entry.jwt().is_some());
+        let takes =
+            |(_, entry): &(usize, &Entry)| entry.jwt().is_some_and(|(jwt, _)| jwt.takes_issuer(issuer));
+        let mut fitting = jwts().filter(takes);
         let Some(one) = fitting.next() else {
             // Without an issuer there is nothing to choose by; whoever is first says what is wrong.
-            return self.among(candidates).next().filter(|_| issuer.is_none());
+            return jwts().next().filter(|_| issuer.is_none());
         };
         // Most often there is no other.
         let Some(other) = fitting.next() else { return Some(one) };
-        let fits = |(_, entry): &(usize, &Entry)| names(entry.jwt());
+        let fits = |(_, entry): &(usize, &Entry)| entry.jwt().is_some_and(|(jwt, _)| names(jwt));
         let found = if fits(&one) { None } else { std::iter::once(other).chain(fitting).find(fits) };
         Some(found.unwrap_or(one))
+    }
+
+    /// Looks an API key up.
+    fn look_up(
+        &self,
+        (place, file): (usize, &KeyFile),
+        key: &str,
+        now: UnixTime,
+    ) -> Result<Rc<Session>, (usize, Failure)> {
+        let refused = |reason| (place, Failure::Denied(Denial::new(reason)));
+        let entry = file.find(key).ok_or_else(|| refused(Reason::ApiKeyUnknown))?;
+        let ends = entry.expires.unwrap_or(UnixTime::NEVER);
+        if now >= ends {
+            return Err(refused(Reason::ApiKeyExpired));
+        }
+        let identity = entry.identity.clone();
+        let headers = self.prepare(&identity).map_err(|denial| (place, Failure::Denied(denial)))?;
+        let session = Session {
+            authenticator: place,
+            headers,
+            subject: Arc::clone(&entry.id),
+            ends,
+            known: Known::default(),
+            origin: self.several().then(Box::default),
+            basis: Basis::Entry(entry),
+            identity,
+        };
+        Ok(self.keep(session, key, (now, ends)))
+    }
+
+    /// Asks an authority for its word.
+    async fn inquire(
+        &self,
+        (place, inquiry): (usize, &Inquiry<Opinion>),
+        token: &str,
+        now: UnixTime,
+    ) -> Result<Rc<Session>, (usize, Failure)> {
+        let refused = |denial| (place, Failure::Denied(denial));
+        let answer = inquiry
+            .ask(token)
+            .await
+            .map_err(|unavailable| refused(Denial::new(Reason::AuthorityUnavailable).because(unavailable)))?;
+        let vouched = answer.value.vouched().map_err(refused)?;
+        let identity = vouched.identity.clone();
+        let session = Session {
+            authenticator: place,
+            headers: self.prepare(&identity).map_err(refused)?,
+            subject: Arc::clone(&vouched.subject),
+            ends: vouched.expires.unwrap_or(UnixTime::NEVER),
+            known: Known::default(),
+            origin: self.several().then(|| Box::new(self.origin(token).unwrap_or_default())),
+            basis: Basis::Word,
+            identity,
+        };
+        Ok(self.keep(session, token, (now, answer.fresh_until)))
+    }
+
+    fn several(&self) -> bool {
+        self.entries.len() > 1
+    }
+
+    fn prepare(&self, identity: &Identity) -> Result<Prepared, Denial> {
+        self.headers.prepare(identity).map_err(|(attribute, unfit)| {
+            Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
+        })
+    }
+
+    /// Remembers a session from now until it must be judged anew.
+    fn keep(&self, session: Session, token: &str, times: (UnixTime, UnixTime)) -> Rc<Session> {
+        let session = Rc::new(session);
+        if let Some(entry) = self.entries.get(session.authenticator) {
+            entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, session.weight());
+            entry.tally.success.increment();
+        }
+        session
     }
 
     /// Reads a token and judges it with the keys that there are.
@@ -261,7 +428,8 @@ impl Sessions {
         (text, token): (&str, &Jws<'_>),
         now: UnixTime,
     ) -> Result<Rc<Session>, Failure> {
-        let keys = entry.keys().current(now).ok_or(Failure::Keys(Lacking::All))?;
+        let (jwt, keys) = entry.jwt().ok_or(Failure::Keys(Lacking::All))?;
+        let keys = keys.current(now).ok_or(Failure::Keys(Lacking::All))?;
         // Of several keys of one id, the one that is asked about last is the one that counts.
         let new = Cell::new(None);
         let known = |key: &Key| {
@@ -276,7 +444,7 @@ impl Sessions {
                 self.signatures.borrow_mut().note(mark, is_good);
             }
         };
-        let verified = entry.jwt().verify_unless(token, &keys, now, known).map_err(|refusal| {
+        let verified = jwt.verify_unless(token, &keys, now, known).map_err(|refusal| {
             if matches!(refusal, Refusal::KeyUnknown) {
                 return Failure::Keys(Lacking::Id(token.header().key_id.as_deref().map(Into::into)));
             }
@@ -285,25 +453,19 @@ impl Sessions {
             }
             refusal.into()
         })?;
-        let headers = self.headers.prepare(&verified.identity).map_err(|(attribute, unfit)| {
-            let unfit = format_args!("the attribute {attribute} {unfit}");
-            Failure::Denied(Denial::new(Reason::TokenClaim).because(unfit))
-        })?;
-        let session = Rc::new(Session {
+        let headers = self.prepare(&verified.identity).map_err(Failure::Denied)?;
+        note(true);
+        let session = Session {
             authenticator: place,
             headers,
             subject: verified.subject,
-            ends: verified.expires.plus(entry.jwt().leeway()),
-            origin: (self.entries.len() > 1).then(|| Box::new(Origin::of(token.claims()))),
-            key: verified.key,
-            seen_in: Cell::new(keys.generation()),
+            ends: verified.expires.plus(jwt.leeway()),
+            known: Known::default(),
+            origin: self.several().then(|| Box::new(Origin::of(token.claims()))),
+            basis: Basis::Key(verified.key, Cell::new(keys.generation())),
             identity: verified.identity,
-        });
-        note(true);
-        let times = (now, verified.expires);
-        entry.cache.borrow_mut().insert(text, Rc::clone(&session), times, session.weight());
-        entry.tally.success.increment();
-        Ok(session)
+        };
+        Ok(self.keep(session, text, (now, verified.expires)))
     }
 }
 

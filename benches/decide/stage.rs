@@ -18,6 +18,7 @@ use sidegate::clock::{Clock, SystemClock, UnixTime};
 use sidegate::compile::{World, compile};
 use sidegate::config::load::parse;
 use sidegate::config::problem::Problems;
+use sidegate::facts::Holder;
 use sidegate::generation::{Candidate, Generation, Lookup};
 use sidegate::headers::forwarded::Provenance;
 use sidegate::headers::{CleanHead, Cleaning};
@@ -89,7 +90,7 @@ pub fn canonical(path: &str) -> Option<String> {
 impl Stage {
     pub fn new(routes: usize) -> Self {
         let loaded = parse("bench.toml", &configuration(routes), |_| None).unwrap();
-        let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock) };
+        let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock), bypass: false };
         let mut problems = Problems::default();
         let compiled = compile(&loaded.config, &world, &mut problems);
         let peer =
@@ -144,7 +145,7 @@ impl Stage {
 
     pub fn permit(route: &Route, session: &Session) -> Permit {
         let asking = Asking {
-            identity: Some(&session.identity),
+            holder: Some(Holder { identity: &session.identity, facts: None }),
             expires: Some(session.ends),
             handshake: None,
             preflight: false,
@@ -164,6 +165,7 @@ impl Stage {
             host: target.authority().clone(),
             request_id: HeaderValue::from_static("019aa5c2-7a3f-7000-8000-0123456789ab"),
             identity: Some(&session.headers),
+            entitled: None,
             websocket: false,
         };
         self.generation.hygiene.clean(method, target.path_and_query().clone(), headers, cleaning)

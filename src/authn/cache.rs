@@ -5,7 +5,7 @@
 //! Belongs to one worker; there is no lock.
 
 use crate::clock::UnixTime;
-use crate::identity::allocated;
+use crate::footprint::allocated;
 use foldhash::quality::RandomState;
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};

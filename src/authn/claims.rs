@@ -3,9 +3,10 @@
 //! Everything about the mapping is settled when the configuration is compiled; a request only walks it. A claim that is
 //! there but cannot be used refuses the token: nothing is guessed, and `null` is no customer called "None".
 
-use super::json::{Number, Object, Value};
-use crate::config::authenticator::{AttributeType, ClaimRule, ClaimSource, Scalar};
-use crate::identity::{Attribute, Identity, SET_ATTRIBUTES};
+use crate::config::claim::{AttributeType, ClaimRule, ClaimSource, Scalar};
+use crate::identity::{Attribute, Identity, QUOTAS, SET_ATTRIBUTES};
+use crate::json::{Number, Object, Value};
+use crate::quotas::{Quota, Quotas};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
@@ -92,6 +93,7 @@ enum Shape {
     Integer,
     Boolean,
     Set,
+    Quotas,
 }
 
 #[derive(Clone, Debug)]
@@ -197,7 +199,7 @@ pub fn subject(identity: &Identity) -> Option<Arc<str>> {
     match identity.attribute(SUBJECT)? {
         Attribute::Text(text) => Some(Arc::clone(text)),
         Attribute::Integer(number) => Some(number.to_string().into()),
-        Attribute::Boolean(_) | Attribute::Set(_) => None,
+        Attribute::Boolean(_) | Attribute::Set(_) | Attribute::Quotas(_) => None,
     }
 }
 
@@ -207,6 +209,9 @@ fn compile(attribute: &str, source: &ClaimSource) -> Result<Origin, &'static str
     }
     if BUILT_IN.contains(&attribute) {
         return Err("sidegate sets this attribute itself");
+    }
+    if attribute == QUOTAS && matches!(source, ClaimSource::Constant(_)) {
+        return Err("this attribute is always an object of numbers");
     }
     let is_set = SET_ATTRIBUTES.contains(&attribute);
     let plain = |claims: Vec<String>| ClaimRule {
@@ -229,7 +234,11 @@ fn compile(attribute: &str, source: &ClaimSource) -> Result<Origin, &'static str
 }
 
 fn compile_rule(attribute: &str, is_set: bool, rule: &ClaimRule) -> Result<Origin, &'static str> {
+    if attribute == QUOTAS && (rule.kind.is_some() || rule.strip_prefix.is_some()) {
+        return Err("this attribute is always an object of numbers");
+    }
     let shape = match rule.kind {
+        None if attribute == QUOTAS => Shape::Quotas,
         None if is_set => Shape::Set,
         None => Shape::TextOrInteger,
         Some(AttributeType::String) => Shape::Text,
@@ -294,11 +303,43 @@ fn single(value: &Value<'_>, shape: Shape, prefix: Option<&str>) -> Result<Attri
             let digits = without_prefix(text, prefix)?;
             canonical_integer(digits).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
         }
+        (Value::Object(members), Shape::Quotas) => quotas(members).map(Attribute::Quotas),
+        (Value::Number(_), Shape::Quotas) => Err("has a claim of the wrong type"),
         (Value::Number(_), _) if prefix.is_some() => Err("lacks the prefix"),
         (Value::Number(number), Shape::Integer | Shape::TextOrInteger) => {
             integer(*number).map(Attribute::Integer).ok_or("is not a whole number of 64 bits")
         }
         _ => Err("has a claim of the wrong type"),
+    }
+}
+
+/// Quotas from an object of numbers, where `null` is unlimited.
+///
+/// # Errors
+/// A member that is neither.
+pub fn quotas(members: &Object<'_>) -> Result<Quotas, &'static str> {
+    let quota = |(name, value)| match value {
+        &Value::Null => Ok((name, Quota::Unlimited)),
+        Value::Number(number) => Ok((name, Quota::Limit(rounded_down(*number)))),
+        Value::Boolean(_) | Value::Text(_) | Value::List(_) | Value::Object(_) => {
+            Err("has a quota that is no number")
+        }
+    };
+    members.iter().map(quota).collect()
+}
+
+/// A number as a quota: a fraction is rounded down, and what is too large is as much as can be counted.
+fn rounded_down(number: Number) -> i64 {
+    match number {
+        Number::Whole(number) => {
+            i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+        }
+        #[expect(
+            clippy::as_conversions,
+            clippy::cast_possible_truncation,
+            reason = "saturates (Rust reference, numeric cast)"
+        )]
+        Number::Float(number) => number.floor() as i64,
     }
 }
 

@@ -6,7 +6,7 @@
 mod place;
 mod removal;
 
-use crate::config::authenticator::CredentialPlace;
+use crate::config::credential::CredentialPlace;
 use crate::denial::{Denial, Reason};
 use http::HeaderMap;
 use place::Place;

@@ -1,9 +1,9 @@
 //! Sets of keys, and which keys of a published set (RFC 7517 §5) may verify tokens here.
 
 use super::algorithm::{self, Family};
-use super::json::{self, JsonError, Object, Value};
 use super::key::{Key, KeyError};
 use crate::config::authenticator::Algorithm;
+use crate::json::{self, JsonError, Object, Value};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 //! Strict, because a second reader behind the gate must not be able to read another token than we did: canonical
 //! base64url, JSON without duplicate members, registered claims of the right types, no critical extensions.
 
-use super::json::{self, JsonError, Number, Object, Value};
 use crate::clock::UnixTime;
+use crate::json::{self, JsonError, Number, Object, Value};
 use base64::Engine;
 use base64::engine::general_purpose::NO_PAD;
 use base64::engine::simd::Simd;

@@ -168,7 +168,7 @@ impl Demo {
 fn build(configuration: &str) -> Result<App, DemoError> {
     let loaded = parse("demo.toml", configuration, |_| None)
         .map_err(|error| DemoError::Configuration(error.to_string()))?;
-    let (app, problems) = App::build(&loaded);
+    let (app, problems) = App::build(&loaded, false);
     app.ok_or_else(|| DemoError::Configuration(loaded.document.render(&problems)))
 }
 

@@ -29,7 +29,9 @@ fn every_command_has_an_example() {
 #[test]
 fn the_configuration_is_where_it_is_said_to_be() {
     let command = |arguments: &[&str]| Cli::try_parse_from(arguments).unwrap().command;
-    let Command::Run(config) = command(&["sidegate", "run", "--config", "a.toml"]) else { panic!("no run") };
+    let Command::Run { config, .. } = command(&["sidegate", "run", "--config", "a.toml"]) else {
+        panic!("no run")
+    };
     assert_eq!(config.file, Path::new("a.toml"));
     let Command::Demo { once } = command(&["sidegate", "demo"]) else { panic!("no demo") };
     assert!(!once);

@@ -1,12 +1,15 @@
 //! `[identity]` → what is stripped, and what is set.
 
 use crate::authn::claims::ClaimMap;
-use crate::config::authenticator::{Authenticator, CredentialPlace};
-use crate::config::identity::{HeaderSource, Identity};
+use crate::config::Config;
+use crate::config::authenticator::Authenticator;
+use crate::config::credential::CredentialPlace;
 use crate::config::problem::{KeyPath, Problems};
 use crate::headers::Hygiene;
 use crate::headers::alias::fold;
-use crate::headers::trusted::{IdentityHeader, IdentityHeaders};
+use crate::headers::trusted::{Content, IdentityHeader, IdentityHeaders};
+use crate::identity::QUOTAS;
+use crate::policy::Bypass;
 use http::header::HeaderName;
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
@@ -39,20 +42,15 @@ fn is_reserved(folded: &str) -> bool {
     RESERVED.contains(&folded) || folded.starts_with("x-forwarded-") || folded.starts_with("sec-websocket-")
 }
 
-pub(super) fn headers(
-    written: &Identity,
-    authenticators: &IndexMap<String, Authenticator>,
-    problems: &mut Problems,
-) -> IdentityHeaders {
+pub(super) fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
+    let (written, authenticators) = (&config.identity, &config.authenticators);
+    let has_entitlements = config.entitlements.is_some();
     let at = KeyPath::root("identity").key("headers");
     let mut seen: BTreeMap<String, &str> = BTreeMap::new();
     let mut headers = Vec::new();
     for (text, source) in &written.headers {
         let at = at.key(text);
-        let (attribute, optional) = match source {
-            HeaderSource::Attribute(attribute) => (attribute, false),
-            HeaderSource::Rule(rule) => (&rule.attribute, rule.optional),
-        };
+        let (attribute, optional) = (source.attribute(), source.optional());
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
             problems.error(
                 at,
@@ -78,8 +76,12 @@ pub(super) fn headers(
             );
             continue;
         }
-        check_attribute((attribute, optional), authenticators, &at, problems);
-        headers.push(IdentityHeader { name, attribute: attribute.clone(), optional });
+        let content = Content::named(attribute);
+        if let Content::Attribute(attribute) = &content {
+            check_attribute((attribute, optional), authenticators, &at, problems);
+        }
+        let entitled = content.takes_facts() && (has_entitlements || matches!(content, Content::Quota(_)));
+        headers.push(IdentityHeader { name, content, optional, entitled });
     }
     IdentityHeaders(headers)
 }
@@ -92,12 +94,16 @@ fn check_attribute(
     at: &KeyPath,
     problems: &mut Problems,
 ) {
-    let established =
-        authenticators.values().any(|Authenticator::Jwt(jwt)| match ClaimMap::new(&jwt.claims) {
-            Ok(map) => map.attributes().any(|known| known == attribute),
-            // What is wrong there is reported there.
-            Err(_) => true,
-        });
+    if attribute == QUOTAS {
+        let hint = "name one of them, e.g. quotas.active_algos";
+        return problems.error(at.clone(), "quotas as a whole cannot stand in a header", hint);
+    }
+    let established = authenticators.values().any(|authenticator| {
+        // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
+        authenticator.claims().is_none_or(|claims| {
+            ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
+        })
+    });
     let built_in = matches!(attribute, "authenticator" | "auth_method");
     if !established && !built_in {
         let outcome = if optional { "the header is never sent" } else { "every token is refused" };
@@ -110,11 +116,12 @@ fn check_attribute(
 }
 
 pub(super) fn hygiene(
-    written: &Identity,
+    config: &Config,
     headers: &IdentityHeaders,
-    authenticators: &IndexMap<String, Authenticator>,
+    bypass: Option<Bypass>,
     problems: &mut Problems,
 ) -> Hygiene {
+    let (written, authenticators) = (&config.identity, &config.authenticators);
     let at = KeyPath::root("identity").key("strip");
     for (index, entry) in written.strip.iter().enumerate() {
         let name = entry.strip_suffix('*').unwrap_or(entry);
@@ -135,7 +142,7 @@ pub(super) fn hygiene(
             );
         }
     }
-    let credentials = authenticators.values().flat_map(|Authenticator::Jwt(jwt)| &jwt.credentials);
+    let credentials = authenticators.values().flat_map(Authenticator::credentials);
     let mut names: Vec<HeaderName> = credentials
         .filter_map(|place| match place {
             CredentialPlace::Header(place) => HeaderName::from_bytes(place.header.as_bytes()).ok(),
@@ -143,9 +150,14 @@ pub(super) fn hygiene(
         })
         .collect();
     names.push(http::header::AUTHORIZATION);
+    let mut told: Vec<&HeaderName> = headers.0.iter().map(|header| &header.name).collect();
+    if bypass.is_some() {
+        // The client's own word counts then, in the exact spelling.
+        names.extend(told.drain(..).cloned());
+    }
     names.sort_by(|left, right| left.as_str().cmp(right.as_str()));
     names.dedup();
-    Hygiene::new(headers.0.iter().map(|header| &header.name), &written.strip, names)
+    Hygiene::new(told.into_iter(), &written.strip, names)
 }
 
 fn strips(entry: &str, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! `[response_headers]` → fields for every response.
 
 use crate::config::problem::{KeyPath, Problems};
+use crate::policy::Bypass;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
@@ -28,7 +29,14 @@ fn belongs_to_each_message(name: &str) -> bool {
     OF_EACH_MESSAGE.contains(&name) || name.starts_with("grpc-") || name.starts_with("sec-websocket-")
 }
 
-pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problems) -> HeaderMap {
+/// Tells whoever looks at a response that nobody was judged.
+const BYPASS: HeaderName = HeaderName::from_static("x-sidegate-insecure-bypass");
+
+pub(super) fn headers(
+    written: &IndexMap<String, String>,
+    bypass: Option<Bypass>,
+    problems: &mut Problems,
+) -> HeaderMap {
     let at = KeyPath::root("response_headers");
     let mut headers = HeaderMap::new();
     for (text, value) in written {
@@ -51,6 +59,9 @@ pub(super) fn headers(written: &IndexMap<String, String>, problems: &mut Problem
                 problems.error(at, "the value cannot stand in a header", "write visible ASCII characters");
             }
         }
+    }
+    if bypass.is_some() {
+        headers.insert(BYPASS, HeaderValue::from_static("on"));
     }
     headers
 }

@@ -2,9 +2,11 @@
 
 use crate::authn::Authenticator;
 use crate::config::Config;
+use crate::config::identity::HeaderSource;
 use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
 use crate::generation::Lookup;
+use crate::headers::trusted::Content;
 use crate::policy::requirement::Requirements;
 use crate::policy::route::WebSocketRules;
 use crate::policy::router::{Landing, Pattern, Router, Rule, hosts, methods};
@@ -76,7 +78,9 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
     let route = Route {
         name: "policy".into(),
         access: config.policy.access,
+        mode: config.policy.mode,
         authenticators,
+        entitled: entitled(&requirements, config),
         requirements,
         upstream: 0,
         rewrite: None,
@@ -136,17 +140,26 @@ fn route(
         let message = format!("{name:?} is what logs and metrics call requests without a route");
         problems.error(at.key("name"), message, "choose another name");
     }
+    let requirements = fallback.requirements.for_route(&written.require, &at.key("require"), problems);
     let route = Route {
         name: written.name.as_deref().unwrap_or(&written.path).into(),
         access,
+        mode: written.mode.unwrap_or(fallback.mode),
         authenticators,
-        requirements: fallback.requirements.for_route(&written.require, &at.key("require"), problems),
+        entitled: entitled(&requirements, config),
+        requirements,
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
     };
     warn_of_requirements(&route, false, at, problems);
     route
+}
+
+/// Whether facts about the customer are asked for: only where something depends on them.
+fn entitled(requirements: &Requirements, config: &Config) -> bool {
+    let told = |source: &HeaderSource| Content::named(source.attribute()).takes_facts();
+    config.entitlements.is_some() && (requirements.need_facts() || config.identity.headers.values().any(told))
 }
 
 fn refuse_nobody(names: &[String], access: Access, at: &KeyPath, problems: &mut Problems) {

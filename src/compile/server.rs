@@ -3,6 +3,8 @@
 
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
+use crate::policy::Bypass;
+use std::net::SocketAddr;
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     let at = KeyPath::root("server").key("listen");
@@ -30,6 +32,22 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         let at = KeyPath::root("admin").key("listen");
         problems.error(at, format!("{admin:?} is not an address to listen on"), hint);
     }
+}
+
+/// Leave to judge nobody, where only this machine can connect.
+pub(super) fn bypass(config: &Config, problems: &mut Problems) -> Option<Bypass> {
+    let at = KeyPath::root("server").key("listen");
+    let mut loopback = true;
+    for (index, address) in config.server.listen.iter().enumerate() {
+        let local = address.starts_with("unix:")
+            || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+        if !local {
+            let hint = "listen on 127.0.0.1 or [::1], or leave out --insecure-bypass";
+            problems.error(at.index(index), "--insecure-bypass works on loopback addresses only", hint);
+        }
+        loopback &= local;
+    }
+    loopback.then(Bypass::for_development)
 }
 
 fn is_address(text: &str) -> bool {

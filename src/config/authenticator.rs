@@ -1,34 +1,20 @@
 //! `[authenticators.NAME]`: who may say who is asking.
 
-use super::units::{OneOrMany, Period};
+mod api_key;
+mod introspection;
+mod jwt;
+mod remote;
+
+pub use api_key::ApiKey;
+pub use introspection::{ClientAuth, Introspection};
+pub use jwt::{Algorithm, Jwt};
+pub use remote::{Remote, RemoteMethod};
+
+use super::claim::ClaimSource;
+use super::credential::CredentialPlace;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-use std::time::Duration;
-
-fn ten_seconds() -> Period {
-    Period(Duration::from_secs(10))
-}
-
-fn unlimited() -> Period {
-    Period(Duration::ZERO)
-}
-
-fn five_minutes() -> Period {
-    Period(Duration::from_secs(300))
-}
-
-fn one_day() -> Period {
-    Period(Duration::from_secs(86_400))
-}
-
-fn bearer_header() -> Vec<CredentialPlace> {
-    vec![CredentialPlace::Header(HeaderPlace {
-        header: "authorization".to_owned(),
-        scheme: Some("Bearer".to_owned()),
-    })]
-}
 
 /// A way to establish who is asking.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -36,231 +22,45 @@ fn bearer_header() -> Vec<CredentialPlace> {
 pub enum Authenticator {
     /// JSON Web Tokens (RFC 7519), verified here with the issuer's keys or a shared secret.
     Jwt(Box<Jwt>),
+    /// Opaque tokens that their authorization server is asked about (RFC 7662).
+    Introspection(Box<Introspection>),
+    /// Credentials that any service is asked about that answers 200 and JSON for a good one.
+    Remote(Box<Remote>),
+    /// Keys that are listed in a file, by their SHA-256.
+    ApiKey(ApiKey),
 }
 
-/// JSON Web Tokens, verified with the issuer's keys or a shared secret.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Jwt {
-    /// The exact `iss` values that are accepted; the first one is where OIDC discovery asks for keys.
-    #[serde(default)]
-    pub issuer: OneOrMany<String>,
-    /// The `aud` values that are accepted; one of them must be among the token's.
-    #[serde(default)]
-    pub audience: OneOrMany<String>,
-    /// Where the key set (RFC 7517) is fetched from. Exactly one source of keys; default: OIDC discovery at the issuer.
-    pub jwks_url: Option<String>,
-    /// A file with the key set; read again every `jwks_refresh`.
-    #[schemars(extend("format" = "path"))]
-    pub jwks_file: Option<PathBuf>,
-    /// A PEM file with one public key.
-    #[schemars(extend("format" = "path"))]
-    pub public_key_file: Option<PathBuf>,
-    /// The environment variable that holds the shared secret of HS256, HS384 or HS512; at least 32 bytes.
-    #[schemars(extend("format" = "variable"))]
-    pub secret_env: Option<String>,
-    /// The file that holds the shared secret; one final newline is dropped.
-    #[schemars(extend("format" = "path"))]
-    pub secret_file: Option<PathBuf>,
-    /// The signature algorithms that are accepted; they must fit the source of keys.
-    /// Default: the asymmetric ones, or HS256 for a secret.
-    #[serde(default)]
-    pub algorithms: Vec<Algorithm>,
-    /// Tolerance for `exp`, `nbf` and `iat`.
-    #[serde(default = "ten_seconds")]
-    #[schemars(extend("maximum" = "5m"))]
-    pub leeway: Period,
-    /// Refuse a token whose `exp` − `iat` is longer; "0s" = unlimited.
-    #[serde(default = "unlimited")]
-    pub max_lifetime: Period,
-    /// Claims that must be present, besides `exp`, `iss` and `aud` where configured, and the one behind `subject`.
-    #[serde(default)]
-    pub required_claims: Vec<String>,
-    /// Accepted `typ` headers, such as "at+jwt"; case and a leading "application/" are ignored; empty = any.
-    #[serde(default, rename = "type")]
-    pub types: OneOrMany<String>,
-    /// How often keys are fetched in the background; an unknown `kid` asks sooner.
-    #[serde(default = "five_minutes")]
-    #[schemars(extend("minimum" = "1s"))]
-    pub jwks_refresh: Period,
-    /// How long keys go on serving while the issuer is down.
-    #[serde(default = "one_day")]
-    #[schemars(extend("minimum" = "1s"))]
-    pub jwks_max_stale: Period,
-    /// Where the credential is looked for.
-    #[serde(default = "bearer_header")]
-    #[schemars(length(min = 1))]
-    pub credentials: Vec<CredentialPlace>,
-    /// Remove the credential before the request is forwarded.
-    #[serde(default)]
-    pub strip_credential: bool,
-    /// Identity attributes, and where each stands in the token. Defaults: `subject` = `sub`; `scopes` = `scope` and `scp`;
-    /// `roles`, `permissions`, `capabilities` = the claim of that name. Any other name is yours; `authenticator` and
-    /// `auth_method` are built in.
-    #[serde(default)]
-    pub claims: IndexMap<String, ClaimSource>,
-}
-
-impl Jwt {
-    /// Those of its keys that name a source of verification keys; there may be one at most.
+impl Authenticator {
+    /// Where its credential is looked for.
     #[must_use]
-    pub fn key_sources(&self) -> Vec<&'static str> {
-        let named = [
-            ("jwks_url", self.jwks_url.is_some()),
-            ("jwks_file", self.jwks_file.is_some()),
-            ("public_key_file", self.public_key_file.is_some()),
-            ("secret_env", self.secret_env.is_some()),
-            ("secret_file", self.secret_file.is_some()),
-        ];
-        named.into_iter().filter_map(|(key, given)| given.then_some(key)).collect()
+    pub fn credentials(&self) -> &[CredentialPlace] {
+        match self {
+            Self::Jwt(jwt) => &jwt.credentials,
+            Self::Introspection(introspection) => &introspection.credentials,
+            Self::Remote(remote) => &remote.credentials,
+            Self::ApiKey(keys) => &keys.credentials,
+        }
     }
-}
 
-/// A signature algorithm (RFC 7518 §3.1, RFC 8037); "none" does not exist here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    RS256,
-    /// RSASSA-PKCS1-v1_5 with SHA-384.
-    RS384,
-    /// RSASSA-PKCS1-v1_5 with SHA-512.
-    RS512,
-    /// RSASSA-PSS with SHA-256.
-    PS256,
-    /// RSASSA-PSS with SHA-384.
-    PS384,
-    /// RSASSA-PSS with SHA-512.
-    PS512,
-    /// ECDSA on P-256 with SHA-256.
-    ES256,
-    /// ECDSA on P-384 with SHA-384.
-    ES384,
-    /// Ed25519.
-    #[allow(clippy::upper_case_acronyms, reason = "the name that RFC 8037 registers")]
-    EdDSA,
-    /// HMAC with SHA-256.
-    HS256,
-    /// HMAC with SHA-384.
-    HS384,
-    /// HMAC with SHA-512.
-    HS512,
-}
+    /// Whether the credential is removed before the request is forwarded.
+    #[must_use]
+    pub const fn strip_credential(&self) -> bool {
+        match self {
+            Self::Jwt(jwt) => jwt.strip_credential,
+            Self::Introspection(introspection) => introspection.strip_credential,
+            Self::Remote(remote) => remote.strip_credential,
+            Self::ApiKey(keys) => keys.strip_credential,
+        }
+    }
 
-/// Where a credential stands in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum CredentialPlace {
-    /// In a header field.
-    Header(HeaderPlace),
-    /// In a cookie.
-    Cookie(CookiePlace),
-    /// In the query.
-    Query(QueryPlace),
-    /// In `Sec-WebSocket-Protocol`, after this word.
-    Subprotocol(SubprotocolPlace),
-}
-
-/// A credential in a header field.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HeaderPlace {
-    /// The field's name.
-    pub header: String,
-    /// The scheme in front of the token, such as "Bearer"; absent = the value is the token.
-    pub scheme: Option<String>,
-}
-
-/// A credential in a cookie.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CookiePlace {
-    /// The cookie's name.
-    pub cookie: String,
-}
-
-/// A credential in the query.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct QueryPlace {
-    /// The parameter's name.
-    pub query: String,
-    /// Look there only in a WebSocket handshake, since URLs end up in logs and histories.
-    #[serde(default = "yes")]
-    pub websocket_only: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// A credential among the WebSocket subprotocols, the only header that browsers let a script set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SubprotocolPlace {
-    /// The word after which the token stands: `Sec-WebSocket-Protocol: bearer, <token>`.
-    pub subprotocol: String,
-}
-
-/// Where an identity attribute stands in the token.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ClaimSource {
-    /// One claim: a top-level name as it is written, or a JSON Pointer (RFC 6901) if it begins with "/".
-    Name(String),
-    /// The union of several.
-    Union(#[schemars(length(min = 1))] Vec<String>),
-    /// One claim or several, with conditions.
-    Claim(ClaimRule),
-    /// A constant.
-    Constant(Constant),
-}
-
-/// A claim with conditions.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClaimRule {
-    /// The claim, or a list of them (a union).
-    pub claim: OneOrMany<String>,
-    /// Refuse the token when it is missing.
-    #[serde(default)]
-    pub required: bool,
-    /// The type that it must have; default: text or a whole number, and sets for roles, scopes, permissions, capabilities.
-    #[serde(rename = "type")]
-    pub kind: Option<AttributeType>,
-    /// Remove this from the front; a value without it is refused.
-    pub strip_prefix: Option<String>,
-}
-
-/// The type of an identity attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum AttributeType {
-    /// Text.
-    String,
-    /// A whole number; `"12"` and `12` are the same.
-    Integer,
-    /// A truth value.
-    Boolean,
-    /// A set: a list, or one space-separated text.
-    Set,
-}
-
-/// A constant.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Constant {
-    /// What the attribute is for every token of this authenticator.
-    pub value: Scalar,
-}
-
-/// A text, whole number or truth value.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Scalar {
-    /// A truth value.
-    Boolean(bool),
-    /// A whole number.
-    Integer(i64),
-    /// Text.
-    Text(String),
+    /// How its claims become attributes; none where attributes stand in a file.
+    #[must_use]
+    pub const fn claims(&self) -> Option<&IndexMap<String, ClaimSource>> {
+        match self {
+            Self::Jwt(jwt) => Some(&jwt.claims),
+            Self::Introspection(introspection) => Some(&introspection.claims),
+            Self::Remote(remote) => Some(&remote.claims),
+            Self::ApiKey(_) => None,
+        }
+    }
 }

@@ -23,11 +23,7 @@ const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -
     NotYet { pattern, value: Some(value), hint }
 }
 
-const ONLY_JWT: &str = "this release has kind = \"jwt\"; remove the authenticator, or let its tokens be JWTs";
-const SETS_ONLY: &str =
-    "this release requires roles, scopes, permissions and capabilities; let the service check the rest";
 const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
-const ENFORCES: &str = "remove it; this release always enforces";
 
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[
@@ -35,21 +31,6 @@ pub(super) const TABLE: &[NotYet] = &[
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
     ),
-    value("authenticators.NAME.kind", "introspection", ONLY_JWT),
-    value("authenticators.NAME.kind", "remote", ONLY_JWT),
-    value("authenticators.NAME.kind", "api_key", ONLY_JWT),
-    key(
-        "authenticators.NAME.credentials.prefix",
-        "it tells API keys from other tokens, and there are none yet; remove it",
-    ),
-    key("entitlements", "remove the table; capabilities can be read from a claim of the token"),
-    key("identity.assertion", "remove the table; [identity.headers] tells the service who is asking"),
-    value("policy.mode", "shadow", ENFORCES),
-    value("routes.mode", "shadow", ENFORCES),
-    key("policy.require.quotas", SETS_ONLY),
-    key("routes.require.quotas", SETS_ONLY),
-    key("policy.require.expression", SETS_ONLY),
-    key("routes.require.expression", SETS_ONLY),
     value(
         "routes.websocket.on_denied",
         "close",
@@ -57,7 +38,6 @@ pub(super) const TABLE: &[NotYet] = &[
     ),
     key("routes.rate_limit", RATE_LIMITS),
     key("rate_limits", RATE_LIMITS),
-    key("cors", "remove the table; preflights reach the service, which answers them itself"),
     key("redis", "remove the table; this release keeps no state that replicas would have to share"),
     key("revocation", "remove the table, and keep tokens short-lived (authenticators.NAME.max_lifetime)"),
     key(
@@ -68,7 +48,6 @@ pub(super) const TABLE: &[NotYet] = &[
         "tracing",
         "remove the table; the service still gets the trace headers of the client, and X-Request-Id",
     ),
-    key("facade", "remove the table"),
 ];
 
 /// The hint for a key that is not supported yet.

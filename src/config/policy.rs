@@ -1,6 +1,7 @@
 //! `[policy]` and `[[routes]]`: the rules.
 
 use super::units::OneOrMany;
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,8 @@ pub enum Mode {
     /// What is denied is refused.
     #[default]
     Enforce,
+    /// What would be denied is recorded, and let through all the same.
+    Shadow,
 }
 
 /// What an identity must have.
@@ -68,6 +71,10 @@ pub struct Require {
     /// One of these capabilities.
     #[schemars(length(min = 1))]
     pub any_capability: Vec<String>,
+    /// At least so much of each quota; an unlimited one suffices, an absent one counts as 0.
+    pub quotas: IndexMap<String, u64>,
+    /// A CEL expression that must be true; variables: `identity`, `claims`, `path`, `request`.
+    pub expression: Option<String>,
 }
 
 /// A rule for some paths.

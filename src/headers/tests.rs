@@ -3,7 +3,7 @@
 mod agreement;
 
 use super::forwarded::Provenance;
-use super::trusted::{IdentityHeader, IdentityHeaders, Prepared};
+use super::trusted::{Content, IdentityHeader, IdentityHeaders, Prepared};
 use super::{Cleaning, Hygiene};
 use crate::identity::{Attribute, Identity};
 use crate::peer::{Peer, Scheme};
@@ -21,8 +21,12 @@ fn prepared() -> Prepared {
     let mut identity = Identity::default();
     identity.insert("customer_id", Attribute::Text("c-42".into()));
     let name = HeaderName::from_static("x-customer-id");
-    let headers =
-        IdentityHeaders(vec![IdentityHeader { name, attribute: "customer_id".to_owned(), optional: false }]);
+    let headers = IdentityHeaders(vec![IdentityHeader {
+        name,
+        content: Content::named("customer_id"),
+        optional: false,
+        entitled: false,
+    }]);
     headers.prepare(&identity).unwrap()
 }
 
@@ -34,6 +38,7 @@ fn clean(pairs: &[(&str, &str)], trusted: bool, identity: Option<&Prepared>) -> 
         host: HeaderValue::from_static("a.example"),
         request_id: HeaderValue::from_static("id-1"),
         identity,
+        entitled: None,
         websocket: false,
     };
     let (_, _, headers) = hygiene().clean(Method::GET, "/".parse().unwrap(), headers, cleaning).into_parts();

@@ -1,6 +1,8 @@
 //! The header fields that tell the service who is asking.
 
-use crate::identity::{ARC_BYTES, Attribute, Identity, SET_ATTRIBUTES, Texts, allocated};
+use crate::facts::{CAPABILITIES, Holder};
+use crate::footprint::{ARC_BYTES, allocated};
+use crate::identity::{Attribute, Identity, SET_ATTRIBUTES, Texts};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use std::rc::Rc;
@@ -10,10 +12,47 @@ use std::rc::Rc;
 pub struct IdentityHeader {
     /// The field.
     pub name: HeaderName,
-    /// The attribute that it carries.
-    pub attribute: String,
+    /// What it carries.
+    pub content: Content,
     /// Whether a missing attribute is tolerated.
     pub optional: bool,
+    /// Whether facts about the customer are part of it, so that it cannot be made once for a token.
+    pub entitled: bool,
+}
+
+/// What an identity header carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// An identity attribute.
+    Attribute(String),
+    /// One quota, as `quotas.NAME`; one that is absent is 0.
+    Quota(String),
+}
+
+impl Content {
+    /// What the configuration means by this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        match name.strip_prefix("quotas.") {
+            Some(quota) if !quota.is_empty() => Self::Quota(quota.to_owned()),
+            Some(_) | None => Self::Attribute(name.to_owned()),
+        }
+    }
+
+    /// Whether facts about the customer have a part in it.
+    #[must_use]
+    pub fn takes_facts(&self) -> bool {
+        match self {
+            Self::Attribute(name) => name == CAPABILITIES,
+            Self::Quota(_) => true,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Attribute(name) | Self::Quota(name) => name,
+        }
+    }
 }
 
 /// Every line of `[identity.headers]`.
@@ -36,18 +75,41 @@ pub enum Unfit {
 }
 
 impl IdentityHeaders {
-    /// The fields for `identity`.
+    /// The fields for `identity` that need nothing else.
     ///
     /// # Errors
     /// The first attribute that lacks or cannot be written without being misread, and why.
     pub fn prepare(&self, identity: &Identity) -> Result<Prepared, (&str, Unfit)> {
+        self.fields(false, &Holder { identity, facts: None })
+    }
+
+    /// The fields in which facts about the customer have a part.
+    ///
+    /// # Errors
+    /// As [`IdentityHeaders::prepare`].
+    pub fn prepare_entitled(&self, holder: &Holder<'_>) -> Result<Prepared, (&str, Unfit)> {
+        self.fields(true, holder)
+    }
+
+    /// Whether there are fields in which facts about the customer have a part.
+    #[must_use]
+    pub fn take_facts(&self) -> bool {
+        self.0.iter().any(|header| header.entitled)
+    }
+
+    fn fields(&self, entitled: bool, holder: &Holder<'_>) -> Result<Prepared, (&str, Unfit)> {
         let mut fields = Vec::with_capacity(self.0.len());
-        for header in &self.0 {
-            match render(identity.attribute(&header.attribute)) {
+        for header in self.0.iter().filter(|header| header.entitled == entitled) {
+            let value = match &header.content {
+                Content::Attribute(_) if entitled => joined(&holder.capabilities()),
+                Content::Attribute(name) => render(holder.identity.attribute(name)),
+                Content::Quota(name) => single(&holder.quota(name).to_string()).map(Some),
+            };
+            match value {
                 Ok(Some(value)) => fields.push((header.name.clone(), value)),
                 Ok(None) => {}
-                Err(Unfit::Missing) if header.optional || is_set(&header.attribute) => {}
-                Err(unfit) => return Err((&header.attribute, unfit)),
+                Err(Unfit::Missing) if header.optional || is_set(header.content.name()) => {}
+                Err(unfit) => return Err((header.content.name(), unfit)),
             }
         }
         Ok(Prepared(fields.into()))
@@ -68,6 +130,8 @@ fn render(attribute: Option<&Attribute>) -> Result<Option<HeaderValue>, Unfit> {
             Ok(Some(HeaderValue::from_static(if *truth { "true" } else { "false" })))
         }
         Attribute::Set(set) => joined(set),
+        // A configuration that names them as a header's attribute is refused.
+        Attribute::Quotas(_) => Err(Unfit::Missing),
     }
 }
 
@@ -130,13 +194,17 @@ impl Prepared {
 
 #[cfg(test)]
 mod tests {
-    use super::{IdentityHeader, IdentityHeaders, Unfit};
+    use super::{Content, IdentityHeader, IdentityHeaders, Unfit};
     use crate::identity::{Attribute, Identity};
 
     fn prepare(value: impl Into<Option<Attribute>>, optional: bool) -> Result<Option<String>, Unfit> {
         let name = "x-customer-id".parse().unwrap();
-        let headers =
-            IdentityHeaders(vec![IdentityHeader { name, attribute: "customer".to_owned(), optional }]);
+        let headers = IdentityHeaders(vec![IdentityHeader {
+            name,
+            content: Content::named("customer"),
+            optional,
+            entitled: false,
+        }]);
         let mut identity = Identity::default();
         if let Some(value) = value.into() {
             identity.insert("customer", value);

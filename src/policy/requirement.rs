@@ -1,4 +1,4 @@
-//! What an identity must have: roles, scopes, permissions and capabilities.
+//! What an identity must have: roles, scopes, permissions, capabilities and quotas.
 
 #[cfg(test)]
 mod tests;
@@ -6,7 +6,8 @@ mod tests;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{Denial, Reason};
-use crate::identity::{Attribute, Identity, Texts};
+use crate::facts::Holder;
+use std::fmt;
 
 /// The sets that can be required, in the order in which they are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,9 +41,67 @@ impl Kind {
 
 /// Elements of one set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Elements {
+pub struct Elements {
     kind: Kind,
     names: Vec<Box<str>>,
+}
+
+/// One thing that is required, in the order in which they are checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Requirement<'a> {
+    /// All elements of a set.
+    All(&'a Elements),
+    /// One element of a set.
+    Any(&'a Elements),
+    /// At least so much of a quota.
+    Quota(&'a str, i64),
+}
+
+impl fmt::Display for Requirement<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All(elements) => {
+                write!(formatter, "{}: {}", elements.kind.name(), elements.names.join(", "))
+            }
+            Self::Any(elements) => {
+                write!(formatter, "one of the {}: {}", elements.kind.name(), elements.names.join(", "))
+            }
+            Self::Quota(name, least) => write!(formatter, "quota {name} of at least {least}"),
+        }
+    }
+}
+
+impl Requirement<'_> {
+    /// Checks this alone.
+    ///
+    /// # Errors
+    /// The reason that stands for it, naming what lacks (RFC 6750 §3.1).
+    pub fn check(self, holder: &Holder<'_>) -> Result<(), Denial> {
+        match self {
+            Self::All(Elements { kind, names }) => {
+                if names.iter().all(|name| holder.holds(kind.name(), name)) {
+                    return Ok(());
+                }
+                let lacking: Vec<&str> =
+                    names.iter().map(AsRef::as_ref).filter(|name| !holder.holds(kind.name(), name)).collect();
+                Err(denial(*kind, "Missing", &lacking))
+            }
+            Self::Any(Elements { kind, names }) => {
+                if names.iter().any(|name| holder.holds(kind.name(), name)) {
+                    return Ok(());
+                }
+                Err(denial(*kind, "Missing one of", &names.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
+            }
+            Self::Quota(name, least) => {
+                let quota = holder.quota(name);
+                if quota.suffices(least) {
+                    return Ok(());
+                }
+                let text = format!("Quota {name}={quota} < required {least}");
+                Err(Denial::new(Reason::QuotaTooLow).detail(text))
+            }
+        }
+    }
 }
 
 /// What an identity must have. Facts may be cached, this never is: it is checked for every request.
@@ -52,6 +111,8 @@ pub struct Requirements {
     all: Vec<Elements>,
     /// One element of each.
     any: Vec<Elements>,
+    /// At least so much of each.
+    quotas: Vec<(Box<str>, i64)>,
 }
 
 impl Requirements {
@@ -105,6 +166,21 @@ impl Requirements {
                 self.any.push(one_of);
             }
         }
+        for (name, least) in &require.quotas {
+            let at = at.key("quotas").key(name);
+            if name.is_empty() || name.trim() != name || name.contains(char::is_control) {
+                problems.error(
+                    at.clone(),
+                    format!("{name:?} is not a name for a quota"),
+                    "name the quota as its service does",
+                );
+            }
+            let least = i64::try_from(*least).unwrap_or(i64::MAX);
+            match self.quotas.iter_mut().find(|(held, _)| **held == **name) {
+                Some((_, held)) => *held = least.max(*held),
+                None => self.quotas.push((name.as_str().into(), least)),
+            }
+        }
         self.all.sort_by_key(|elements| elements.kind);
         self.any.sort_by_key(|elements| elements.kind);
         self
@@ -113,36 +189,32 @@ impl Requirements {
     /// Whether nothing is required.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.any.is_empty()
+        self.all.is_empty() && self.any.is_empty() && self.quotas.is_empty()
     }
 
-    /// Checks an identity: roles, scopes, permissions, capabilities, and at last the `any_*` in the same
-    /// order.
+    /// Whether it takes more than the identity itself to check this: capabilities and quotas may be known elsewhere.
+    #[must_use]
+    pub fn need_facts(&self) -> bool {
+        let of_capabilities = |elements: &Elements| elements.kind == Kind::Capabilities;
+        !self.quotas.is_empty() || self.all.iter().chain(&self.any).any(of_capabilities)
+    }
+
+    /// Everything that is required, in the order in which it is checked: roles, scopes, permissions, capabilities, the
+    /// `any_*` in the same order, and quotas.
+    pub fn iter(&self) -> impl Iterator<Item = Requirement<'_>> {
+        let all = self.all.iter().map(Requirement::All);
+        let any = self.any.iter().map(Requirement::Any);
+        let quotas = self.quotas.iter().map(|(name, least)| Requirement::Quota(name, *least));
+        all.chain(any).chain(quotas)
+    }
+
+    /// Checks everything in its order.
     ///
     /// # Errors
-    ///
-    /// `role_missing`, `scope_missing`, `permission_missing` or `capability_missing`, naming what lacks; RFC
-    /// 6750 §3.1.
-    pub fn check(&self, identity: &Identity) -> Result<(), Denial> {
-        for Elements { kind, names } in &self.all {
-            let held = set(identity, *kind);
-            if !names.iter().all(|name| holds(held, name)) {
-                let lacking =
-                    names.iter().map(AsRef::as_ref).filter(|name| !holds(held, name)).collect::<Vec<_>>();
-                return Err(denial(*kind, "Missing", &lacking));
-            }
-        }
-        for Elements { kind, names } in &self.any {
-            let held = set(identity, *kind);
-            if !names.iter().any(|name| holds(held, name)) {
-                return Err(denial(
-                    *kind,
-                    "Missing one of",
-                    &names.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
-                ));
-            }
-        }
-        Ok(())
+    /// `role_missing`, `scope_missing`, `permission_missing`, `capability_missing` or `quota_too_low`, naming what lacks
+    /// (RFC 6750 §3.1).
+    pub fn check(&self, holder: &Holder<'_>) -> Result<(), Denial> {
+        self.iter().try_for_each(|requirement| requirement.check(holder))
     }
 
     /// Whether somebody could pass here who would not pass `other`.
@@ -161,19 +233,13 @@ impl Requirements {
             };
             wanted.names.iter().any(|name| requires(wanted.kind, name)) || self.any.iter().any(narrower)
         };
-        !(other.all.iter().all(implies_all) && other.any.iter().all(implies_any))
+        let implies_quota = |(name, least): &(Box<str>, i64)| {
+            self.quotas.iter().any(|(own, enough)| own == name && enough >= least)
+        };
+        !(other.all.iter().all(implies_all)
+            && other.any.iter().all(implies_any)
+            && other.quotas.iter().all(implies_quota))
     }
-}
-
-fn set(identity: &Identity, kind: Kind) -> Option<&Texts> {
-    match identity.attribute(kind.name()) {
-        Some(Attribute::Set(set)) => Some(set),
-        Some(Attribute::Text(_) | Attribute::Integer(_) | Attribute::Boolean(_)) | None => None,
-    }
-}
-
-fn holds(set: Option<&Texts>, name: &str) -> bool {
-    set.is_some_and(|set| set.contains(name))
 }
 
 fn denial(kind: Kind, what: &str, lacking: &[&str]) -> Denial {

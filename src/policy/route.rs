@@ -2,9 +2,9 @@
 
 use super::requirement::Requirements;
 use crate::clock::UnixTime;
-use crate::config::policy::{Access, OnExpiry};
+use crate::config::policy::{Access, Mode, OnExpiry};
 use crate::denial::{Denial, Reason};
-use crate::identity::Identity;
+use crate::facts::Holder;
 use crate::target::{Prefix, Target};
 use http::uri::PathAndQuery;
 use std::sync::Arc;
@@ -16,10 +16,14 @@ pub struct Route {
     pub name: Arc<str>,
     /// Who is let in.
     pub access: Access,
+    /// Whether its verdicts hold, or are only recorded.
+    pub mode: Mode,
     /// Places in the list of authenticators, in the order in which they are tried.
     pub authenticators: Arc<[usize]>,
     /// What an identity must have.
     pub requirements: Requirements,
+    /// Whether facts about the customer are asked for: the requirements or a header need them.
+    pub entitled: bool,
     /// The place of its service in the list of upstreams.
     pub upstream: usize,
     /// Which front of the path is replaced, and with what.
@@ -40,8 +44,8 @@ pub struct WebSocketRules {
 /// Who is asking, as far as it is known when the rule is applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking<'a> {
-    /// The verified identity; none on public routes, and without a credential on optional ones.
-    pub identity: Option<&'a Identity>,
+    /// Whose identity was verified; none on public routes, and without a credential on optional ones.
+    pub holder: Option<Holder<'a>>,
     /// When what vouches for the identity ends.
     pub expires: Option<UnixTime>,
     /// What a WebSocket handshake says of itself; none for other requests.
@@ -58,7 +62,19 @@ pub struct Handshake<'a> {
     pub origin: Option<&'a str>,
 }
 
-/// Leave to forward one request. It is made only by [`Route::permit`], so nothing is forwarded unjudged.
+/// The word that nobody is judged, given once at start for development (`--insecure-bypass`).
+#[derive(Clone, Copy, Debug)]
+pub struct Bypass(());
+
+impl Bypass {
+    /// Only for a gate that listens on loopback addresses and nowhere else.
+    #[must_use]
+    pub const fn for_development() -> Self {
+        Self(())
+    }
+}
+
+/// Leave to forward one request. It is made only by a [`Route`], so nothing is forwarded unjudged.
 #[derive(Debug)]
 pub struct Permit {
     upstream: usize,
@@ -97,7 +113,7 @@ impl Route {
     /// # Errors
     /// Every reason of the policy: missing identity, missing entitlement, refused origin, closed route.
     pub fn permit(&self, asking: Asking<'_>) -> Result<Permit, Denial> {
-        match (self.access, asking.identity) {
+        match (self.access, asking.holder) {
             (Access::Deny, _) => return Err(Denial::new(Reason::RouteDenied)),
             (Access::Public, _) => {}
             (Access::Optional | Access::Authenticated, _) if asking.preflight => {}
@@ -106,8 +122,8 @@ impl Route {
             (Access::Authenticated | Access::Optional, None) => {
                 return Err(Denial::new(Reason::CredentialMissing));
             }
-            (Access::Authenticated | Access::Optional, Some(identity)) => {
-                self.requirements.check(identity)?;
+            (Access::Authenticated | Access::Optional, Some(holder)) => {
+                self.requirements.check(&holder)?;
             }
         }
         if let Some(handshake) = asking.handshake {
@@ -118,6 +134,33 @@ impl Route {
             OnExpiry::Ignore => None,
         };
         Ok(Permit { upstream: self.upstream, tunnel_until })
+    }
+
+    /// What becomes of a request that was denied: nothing where verdicts hold; in shadow mode it passes all the same, and
+    /// what it opens stays open.
+    ///
+    /// # Errors
+    /// The denial, where it holds.
+    pub fn pass_in_shadow(&self, denial: Denial) -> Result<(Permit, Denial), Denial> {
+        match self.mode {
+            Mode::Enforce => Err(denial),
+            Mode::Shadow => Ok((self.unconditional(), denial)),
+        }
+    }
+
+    /// Lets a request pass unjudged, for development.
+    ///
+    /// # Errors
+    /// `route_denied` where nobody is let in.
+    pub const fn pass_in_bypass(&self, _: Bypass) -> Result<Permit, Denial> {
+        match self.access {
+            Access::Deny => Err(Denial::new(Reason::RouteDenied)),
+            Access::Public | Access::Optional | Access::Authenticated => Ok(self.unconditional()),
+        }
+    }
+
+    const fn unconditional(&self) -> Permit {
+        Permit { upstream: self.upstream, tunnel_until: None }
     }
 
     /// The path and query that the service sees.
@@ -146,9 +189,10 @@ impl WebSocketRules {
 mod tests {
     use super::{Asking, Handshake, Route, WebSocketRules};
     use crate::clock::UnixTime;
-    use crate::config::policy::{Access, OnExpiry, Require};
+    use crate::config::policy::{Access, Mode, OnExpiry, Require};
     use crate::config::problem::{KeyPath, Problems};
     use crate::denial::Reason;
+    use crate::facts::Holder;
     use crate::identity::{Attribute, Identity};
     use crate::policy::requirement::Requirements;
 
@@ -158,6 +202,8 @@ mod tests {
         Route {
             name: "test".into(),
             access,
+            mode: Mode::Enforce,
+            entitled: false,
             authenticators: [].into(),
             requirements: Requirements::compile(&require, &KeyPath::default(), &mut Problems::default()),
             upstream: 3,
@@ -174,7 +220,8 @@ mod tests {
 
     fn judge(route: &Route, identity: Option<&Identity>, handshake: Option<Handshake<'_>>) -> Reason {
         let expires = Some(UnixTime::from_seconds(9));
-        match route.permit(Asking { identity, expires, handshake, preflight: false }) {
+        let holder = identity.map(|identity| Holder { identity, facts: None });
+        match route.permit(Asking { holder, expires, handshake, preflight: false }) {
             Ok(permit) => {
                 assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
                 Reason::Allowed
@@ -209,7 +256,7 @@ mod tests {
             (Access::Public, true),
             (Access::Deny, false),
         ] {
-            let asking = Asking { identity: None, expires: None, handshake: None, preflight: true };
+            let asking = Asking { holder: None, expires: None, handshake: None, preflight: true };
             let route = route(access, &[]);
             assert_eq!(route.permit(asking).is_ok(), passes, "{access:?}");
             assert_eq!(route.wants_credential(true).ok(), passes.then_some(false), "{access:?}");
@@ -232,7 +279,7 @@ mod tests {
         );
         route.websocket.on_expiry = OnExpiry::Ignore;
         let asking =
-            Asking { identity: None, expires: Some(UnixTime::default()), handshake: None, preflight: false };
+            Asking { holder: None, expires: Some(UnixTime::default()), handshake: None, preflight: false };
         assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
     }
 }

@@ -58,6 +58,14 @@ pub fn denied(denial: &Denial, style: Style) -> Response<Bytes> {
     response
 }
 
+/// Whether a service's response refuses the request: 401 or 403, or UNAUTHENTICATED or `PERMISSION_DENIED` in the head of a
+/// gRPC response that is all trailers.
+#[must_use]
+pub fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
+    let grpc = || headers.get("grpc-status").is_some_and(|status| matches!(status.as_bytes(), b"16" | b"7"));
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || grpc()
+}
+
 /// After these nothing that follows on the connection can be trusted to begin where it seems to.
 const fn closes(reason: Reason) -> bool {
     matches!(

@@ -1,16 +1,21 @@
-//! What a verified token leads to.
+//! What a verified credential leads to.
 
+use crate::authn::api_key::Entry;
 use crate::authn::jwks::KeySet;
 use crate::authn::jwt::Jwt;
 use crate::authn::key::Key;
 use crate::authn::token::Claims;
 use crate::clock::UnixTime;
+use crate::facts::Facts;
+use crate::footprint::{ARC_BYTES, allocated};
 use crate::headers::trusted::Prepared;
-use crate::identity::{ARC_BYTES, Identity, allocated};
-use std::cell::Cell;
+use crate::identity::Identity;
+use crate::inquiry::Answer;
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A verified token, and what was made of it once.
+/// A verified credential, and what was made of it once.
 #[derive(Debug)]
 pub struct Session {
     /// The authenticator's place in the configuration.
@@ -19,20 +24,41 @@ pub struct Session {
     pub identity: Identity,
     /// Who is asking, for the log.
     pub subject: Arc<str>,
-    /// The header fields for the service.
+    /// The header fields for the service, as far as they can be made once.
     pub headers: Prepared,
-    /// When what the token vouches for ends: `exp` and the leeway.
+    /// When what the credential vouches for ends: for a JWT `exp` and the leeway.
     pub ends: UnixTime,
+    /// What is known about the customer besides.
+    pub known: Known,
     /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
     pub(super) origin: Option<Box<Origin>>,
-    pub(super) key: Arc<Key>,
-    /// The generation of the key set in which the key was last seen.
-    pub(super) seen_in: Cell<u64>,
+    pub(super) basis: Basis,
 }
 
-/// What a token says of its issuer and audience.
+/// What was learnt about a session's customer, and until when it counts.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The last answer.
+    pub facts: RefCell<Option<Arc<Answer<Facts>>>>,
+    /// Whether the next one is on its way already.
+    pub asked: Cell<bool>,
+}
+
+/// What a session rests on; once that is gone it is worth nothing.
 #[derive(Debug)]
+pub(super) enum Basis {
+    /// The key that signed a JWT, and the generation of the key set in which it was last seen.
+    Key(Arc<Key>, Cell<u64>),
+    /// An entry of the key file.
+    Entry(Arc<Entry>),
+    /// The word of an authority, until it is asked again.
+    Word,
+}
+
+/// What a token says of its issuer and audience; nothing where it is no JWT.
+#[derive(Debug, Default)]
 pub(super) struct Origin {
+    pub(super) is_jwt: bool,
     pub(super) issuer: Option<Box<str>>,
     audience: Box<[Box<str>]>,
 }
@@ -40,7 +66,7 @@ pub(super) struct Origin {
 impl Origin {
     pub(super) fn of(claims: &Claims<'_>) -> Self {
         let audience = claims.audience().map(|audience| audience.map(Into::into).collect());
-        Self { issuer: claims.issuer().map(Into::into), audience: audience.unwrap_or_default() }
+        Self { is_jwt: true, issuer: claims.issuer().map(Into::into), audience: audience.unwrap_or_default() }
     }
 
     /// Whether it names an audience of that authenticator.
@@ -58,14 +84,28 @@ impl Origin {
 impl Session {
     /// Whether the key that signed it is still in the set; a set that was looked at before costs one comparison.
     pub(super) fn rests_on(&self, keys: &KeySet) -> bool {
-        if self.seen_in.get() == keys.generation() {
+        let Basis::Key(key, seen_in) = &self.basis else { return false };
+        if seen_in.get() == keys.generation() {
             return true;
         }
-        let known = keys.contains(&self.key);
+        let known = keys.contains(key);
         if known {
-            self.seen_in.set(keys.generation());
+            seen_in.set(keys.generation());
         }
         known
+    }
+
+    /// Whether it rests on that entry of a key file.
+    pub(super) fn rests_on_entry(&self, entry: &Arc<Entry>) -> bool {
+        matches!(&self.basis, Basis::Entry(own) if Arc::ptr_eq(own, entry))
+    }
+
+    /// Whether it may be used from that address; judged anew for every request.
+    pub(super) fn admits(&self, client: Option<IpAddr>) -> bool {
+        match &self.basis {
+            Basis::Entry(entry) => entry.admits(client),
+            Basis::Key(..) | Basis::Word => true,
+        }
     }
 
     /// How many bytes it occupies.

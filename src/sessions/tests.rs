@@ -10,7 +10,7 @@ use crate::clock::{Clock, UnixTime};
 use crate::config::authenticator::Algorithm;
 use crate::config::problem::KeyPath;
 use crate::denial::Reason;
-use crate::headers::trusted::{IdentityHeader, IdentityHeaders};
+use crate::headers::trusted::{Content, IdentityHeader, IdentityHeaders};
 use crate::outbound::{Answer, HttpClient, HttpError};
 use crate::telemetry::tally::Tally;
 use bytes::Bytes;
@@ -91,8 +91,9 @@ impl Bench {
         sleep(Duration::from_millis(10)).await;
         let header = IdentityHeader {
             name: "x-user".parse().unwrap(),
-            attribute: "subject".to_owned(),
+            content: Content::named("subject"),
             optional: false,
+            entitled: false,
         };
         let headers = Arc::new(IdentityHeaders(vec![header]));
         let (tally, bounds) = (Arc::default(), Bounds { signatures: NonZeroU32::new(100).unwrap(), bytes });
@@ -105,7 +106,7 @@ impl Bench {
     }
 
     async fn session(&self, token: &str) -> Result<Rc<Session>, (usize, Reason)> {
-        let judged = self.sessions.authenticate(&self.all, token, self.clock.now()).await;
+        let judged = self.sessions.authenticate(&self.all, token, self.clock.now(), None).await;
         judged.map_err(|(place, denial)| (place, denial.reason()))
     }
 
@@ -264,7 +265,7 @@ async fn whoever_would_judge_a_token_is_whose_session_it_finds() {
         let both = mint(json!({"aud": ["api", "other"]}));
         for (candidates, place) in [([0, 1], 0), ([1, 0], 1), ([0, 1], 0)] {
             let now = bench.clock.now();
-            let session = bench.sessions.authenticate(&candidates, &both, now).await.unwrap();
+            let session = bench.sessions.authenticate(&candidates, &both, now, None).await.unwrap();
             assert_eq!(session.authenticator, place, "{candidates:?}");
         }
     }

@@ -111,14 +111,28 @@ fn worker_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
     let mut families = route_families(workers);
     families.push(upstream_family(workers));
     families.push(authenticator_family(workers));
+    for (name, help, hits, misses) in [
+        (
+            "sidegate_token_cache_lookups_total",
+            "Lookups in the cache of verified tokens.",
+            sum(|tally| tally.cache_hits.value()),
+            sum(|tally| tally.cache_misses.value()),
+        ),
+        (
+            "sidegate_entitlement_cache_lookups_total",
+            "Requests that needed facts about a customer, by whether they were at hand.",
+            sum(|tally| tally.entitlement_hits.value()),
+            sum(|tally| tally.entitlement_misses.value()),
+        ),
+    ] {
+        let metrics = vec![counter(&[("result", "hit")], hits), counter(&[("result", "miss")], misses)];
+        families.push(family(name, help, MetricType::COUNTER, metrics));
+    }
     families.push(family(
-        "sidegate_token_cache_lookups_total",
-        "Lookups in the cache of verified tokens.",
+        "sidegate_entitlement_fallbacks_total",
+        "Requests judged by the token's own facts, since nobody could be asked for more (on_error = \"allow\").",
         MetricType::COUNTER,
-        vec![
-            counter(&[("result", "hit")], sum(|tally| tally.cache_hits.value())),
-            counter(&[("result", "miss")], sum(|tally| tally.cache_misses.value())),
-        ],
+        vec![counter(&[], sum(|tally| tally.entitlement_fallbacks.value()))],
     ));
     for (name, help, value) in [
         ("sidegate_connections", "Open client connections.", sum(|tally| tally.connections.value())),
@@ -135,12 +149,15 @@ fn route_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
         routes.entry(name).or_default().push(figures);
     }
     let (mut requests, mut decisions, mut durations) = (Vec::new(), Vec::new(), Vec::new());
+    let mut comparisons = Vec::new();
     for (route, figures) in &routes {
-        let (mut by_code, mut by_reason) = (BTreeMap::new(), BTreeMap::new());
+        let (mut by_code, mut by_reason, mut by_verdicts) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut took = Durations::default();
         for figure in figures {
             add_all(&mut by_code, &figure.requests);
             add_all(&mut by_reason, &figure.decisions);
+            add_all(&mut by_verdicts, &figure.comparisons);
             took.merge(&figure.durations);
         }
         for ((method, code), count) in by_code {
@@ -151,11 +168,21 @@ fn route_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
             let labels = [("decision", decision.label()), ("reason", reason.label()), ("route", route)];
             decisions.push(counter(&labels, count));
         }
+        for ((gate, service), count) in by_verdicts {
+            let labels = [("gate", verdict(gate)), ("route", route), ("service", verdict(service))];
+            comparisons.push(counter(&labels, count));
+        }
         durations.push(histogram(&[("route", route)], &took));
     }
     vec![
         family("sidegate_requests_total", "Requests that have ended.", MetricType::COUNTER, requests),
         family("sidegate_decisions_total", "What was decided, and why.", MetricType::COUNTER, decisions),
+        family(
+            "sidegate_shadow_total",
+            "In shadow mode, the gate's verdict beside the service's own.",
+            MetricType::COUNTER,
+            comparisons,
+        ),
         family(
             "sidegate_request_duration_seconds",
             "From the arrival of a request's head to the end of its response.",
@@ -163,6 +190,10 @@ fn route_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
             durations,
         ),
     ]
+}
+
+const fn verdict(allows: bool) -> &'static str {
+    if allows { "allow" } else { "deny" }
 }
 
 fn add_all<K: Ord + Copy>(sums: &mut BTreeMap<K, u64>, counters: &[(K, u64)]) {

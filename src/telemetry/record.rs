@@ -133,6 +133,12 @@ impl Record {
         self.client = client;
     }
 
+    /// Where it comes from.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        self.client
+    }
+
     /// What it asks for, as it was sent.
     pub fn sent_for(&mut self, uri: &Uri) {
         if let (Some(words), Some(sent)) = (&mut self.words, uri.path_and_query()) {
@@ -175,11 +181,30 @@ impl Record {
         self.reason = Reason::Allowed;
     }
 
+    /// The request would have been refused for that, but passes in shadow mode.
+    pub fn would_deny(&mut self, denial: &Denial) {
+        self.decision = Decision::WouldDeny;
+        self.reason = denial.reason();
+        self.cause(denial);
+    }
+
+    /// What the service itself says to a request in shadow mode: 401 and 403 (or their like in gRPC) are refusals.
+    pub fn compare(&self, service_allows: bool) {
+        self.tally().compared((self.decision == Decision::Allow, service_allows));
+    }
+
     /// The request is answered by us.
     ///
-    /// A request that was let through and then met a service that failed stays an allowed one.
+    /// A request that was let through and then met a service that failed stays an allowed one, and one that passed in shadow
+    /// mode keeps the reason that it would have been refused for.
     pub fn denied(&mut self, denial: &Denial) {
-        self.reason = denial.reason();
+        if self.decision != Decision::WouldDeny {
+            self.reason = denial.reason();
+        }
+        self.cause(denial);
+    }
+
+    fn cause(&mut self, denial: &Denial) {
         if let (Some(words), Some(source)) = (&mut self.words, denial.source()) {
             words.cause = Some(source.to_owned());
         }

@@ -16,6 +16,8 @@ pub enum Decision {
     Allow,
     /// It was refused.
     Deny,
+    /// It would have been refused, but for shadow mode.
+    WouldDeny,
 }
 
 impl Decision {
@@ -25,6 +27,7 @@ impl Decision {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
+            Self::WouldDeny => "would_deny",
         }
     }
 }
@@ -59,6 +62,9 @@ pub struct Finished {
     pub duration: Duration,
 }
 
+/// The gate's verdict and the service's own, in shadow mode; true = both let the request pass.
+pub type Comparison = (bool, bool);
+
 /// What one route did.
 #[derive(Clone, Debug, Default)]
 pub struct RouteFigures {
@@ -66,6 +72,8 @@ pub struct RouteFigures {
     pub requests: Vec<((&'static str, u16), u64)>,
     /// By decision and reason.
     pub decisions: Vec<((Decision, Reason), u64)>,
+    /// In shadow mode, by the gate's verdict and the service's.
+    pub comparisons: Vec<(Comparison, u64)>,
     /// From the head's arrival to the end of the response.
     pub durations: Durations,
 }
@@ -76,13 +84,19 @@ pub struct RouteTally {
     name: Arc<str>,
     requests: Counts<(&'static str, u16)>,
     decisions: Counts<(Decision, Reason)>,
+    comparisons: Counts<Comparison>,
     durations: Timing,
 }
 
 impl RouteTally {
     fn new(name: &Arc<str>) -> Self {
-        let (requests, decisions) = (Counts::default(), Counts::default());
-        Self { name: Arc::clone(name), requests, decisions, durations: Timing::default() }
+        Self {
+            name: Arc::clone(name),
+            requests: Counts::default(),
+            decisions: Counts::default(),
+            comparisons: Counts::default(),
+            durations: Timing::default(),
+        }
     }
 
     /// The route's name.
@@ -98,10 +112,16 @@ impl RouteTally {
         self.durations.observe(request.duration);
     }
 
+    /// Counts how the gate's verdict compares with the service's own.
+    pub fn compared(&self, comparison: Comparison) {
+        self.comparisons.increment(comparison);
+    }
+
     fn figures(&self) -> RouteFigures {
         RouteFigures {
             requests: self.requests.values(),
             decisions: self.decisions.values(),
+            comparisons: self.comparisons.values(),
             durations: self.durations.values(),
         }
     }
@@ -138,6 +158,12 @@ pub struct Tally {
     pub cache_hits: Count,
     /// Tokens not found in the cache.
     pub cache_misses: Count,
+    /// Requests whose facts were still good.
+    pub entitlement_hits: Count,
+    /// Requests that had to ask for facts.
+    pub entitlement_misses: Count,
+    /// Requests that went on without facts, since nobody could be asked (`on_error = "allow"`).
+    pub entitlement_fallbacks: Count,
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteTally>>>,
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<UpstreamTally>>>,
     authenticators: Mutex<BTreeMap<Arc<str>, Arc<AuthenticatorTally>>>,

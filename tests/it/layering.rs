@@ -5,10 +5,14 @@ use std::path::Path;
 
 /// Top-level modules from the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["clock", "secret", "target", "identity", "denial", "peer", "pem", "shutdown"],
-    &["config", "telemetry", "outbound", "stream", "request_id", "console"],
+    &["footprint"],
+    &["quotas", "clock", "secret", "target", "denial", "peer", "pem", "shutdown"],
+    &["identity"],
+    &["facts"],
+    &["config", "telemetry", "outbound", "json", "inquiry", "stream", "request_id", "console"],
     &["authn", "headers", "entitlements", "wire"],
     &["policy", "sessions"],
+    &["entitle"],
     &["proxy", "admin", "generation", "compile"],
     &["gateway", "reload"],
     &["listener", "worker"],
@@ -21,6 +25,8 @@ const FLOORS: &[&[&str]] = &[
 const SIBLINGS: &[(&str, &str)] = &[
     ("target", "denial"),
     ("telemetry", "config"),
+    ("inquiry", "outbound"),
+    ("inquiry", "telemetry"),
     ("telemetry", "request_id"),
     ("generation", "proxy"),
     ("compile", "generation"),

@@ -1,7 +1,7 @@
 use super::{ClaimMap, ClaimPath, subject};
-use crate::authn::json;
-use crate::config::authenticator::ClaimSource;
+use crate::config::claim::ClaimSource;
 use crate::identity::{Attribute, Identity};
+use crate::json;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! One place where a credential can stand, and how it is read there.
 
 use super::{Carrier, Flaw, Found};
-use crate::config::authenticator::CredentialPlace;
+use crate::config::credential::CredentialPlace;
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;

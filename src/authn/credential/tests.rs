@@ -1,5 +1,5 @@
 use super::{Carrier, Found, Places};
-use crate::config::authenticator::CredentialPlace;
+use crate::config::credential::CredentialPlace;
 use crate::denial::Reason;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;

@@ -1,9 +1,9 @@
 //! Where an authenticator's keys come from, and how each kind of source is read.
 
-use crate::authn::json::{self, JsonError, Value};
 use crate::authn::jwks::{Ignored, JwksError, KeySet};
 use crate::authn::key::{Key, KeyError};
 use crate::config::authenticator::{Algorithm, Jwt};
+use crate::json::{self, JsonError, Value};
 use crate::outbound::{self, HttpClient, HttpError};
 use crate::secret::Secret;
 use arc_swap::ArcSwapOption;

@@ -4,6 +4,7 @@ use super::Requirements;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{BearerError, Denial, Reason};
+use crate::facts::Holder;
 use crate::identity::{Attribute, Identity};
 
 /// Puts names into one list of a table.
@@ -29,15 +30,19 @@ fn identity(sets: &[(&str, &[&str])]) -> Identity {
     identity
 }
 
+fn check(requirements: &Requirements, identity: &Identity) -> Result<(), Denial> {
+    requirements.check(&Holder { identity, facts: None })
+}
+
 #[track_caller]
 fn refused(require: &Require, sets: &[(&str, &[&str])]) -> Denial {
-    compiled(require).check(&identity(sets)).expect_err("it must be refused")
+    check(&compiled(require), &identity(sets)).expect_err("it must be refused")
 }
 
 #[test]
 fn nothing_is_required_by_default() {
     assert!(compiled(&Require::default()).is_empty());
-    assert_eq!(compiled(&Require::default()).check(&Identity::default()), Ok(()));
+    assert_eq!(check(&compiled(&Require::default()), &Identity::default()), Ok(()));
 }
 
 #[test]
@@ -64,7 +69,7 @@ fn all_elements_are_needed() {
         assert_eq!(denial.reason().bearer_error(), Some(BearerError::InsufficientScope));
         assert_eq!(denial.missing_scope(), (name == "scopes").then_some("a c"));
         assert_eq!(refused(&require, &[]).text(), format!("Missing {name}: a, b, c"));
-        assert_eq!(compiled(&require).check(&identity(&[(name, &["c", "b", "a", "d"])])), Ok(()));
+        assert_eq!(check(&compiled(&require), &identity(&[(name, &["c", "b", "a", "d"])])), Ok(()));
     }
 }
 
@@ -92,7 +97,7 @@ fn one_element_is_needed() {
             (reason, format!("Missing one of {name}: a, b").as_str())
         );
         assert_eq!(denial.missing_scope(), (name == "scopes").then_some("a b"));
-        assert_eq!(compiled(&require).check(&identity(&[(name, &["b"])])), Ok(()));
+        assert_eq!(check(&compiled(&require), &identity(&[(name, &["b"])])), Ok(()));
     }
 }
 
@@ -101,14 +106,14 @@ fn an_attribute_that_is_no_set_holds_nothing() {
     let mut identity = Identity::default();
     identity.insert("roles", Attribute::Text("admin".into()));
     let require = Require { roles: names(&["admin"]), ..Require::default() };
-    assert!(compiled(&require).check(&identity).is_err());
+    assert!(check(&compiled(&require), &identity).is_err());
 }
 
 #[test]
 fn names_are_compared_exactly() {
     let require = Require { roles: names(&["admin"]), ..Require::default() };
     for other in ["Admin", "admin ", "administrator", "adm", ""] {
-        assert!(compiled(&require).check(&identity(&[("roles", &[other])])).is_err(), "{other:?}");
+        assert!(check(&compiled(&require), &identity(&[("roles", &[other])])).is_err(), "{other:?}");
     }
 }
 
@@ -124,6 +129,8 @@ fn the_order_of_checks_is_fixed() {
         scopes: names(&["b"]),
         roles: names(&["a"]),
         inherit: None,
+        quotas: indexmap::IndexMap::default(),
+        expression: None,
     };
     let mut held: Vec<(&str, Vec<&str>)> =
         vec![("roles", vec![]), ("scopes", vec![]), ("permissions", vec![]), ("capabilities", vec![])];
@@ -164,7 +171,7 @@ fn a_route_adds_to_the_policy_or_starts_afresh() {
     let added = policy.for_route(&route, &at, &mut problems);
     let check = |requirements: &Requirements, roles: &[&str], capabilities: &[&str]| {
         let identity = identity(&[("roles", roles), ("capabilities", capabilities)]);
-        requirements.check(&identity).map_err(|denial| denial.text().to_owned())
+        check(&requirements, &identity).map_err(|denial| denial.text().to_owned())
     };
     assert_eq!(check(&added, &["s", "t", "u"], &["a", "b"]), Ok(()));
     assert_eq!(check(&added, &[], &[]), Err("Missing roles: t".to_owned()));
@@ -192,7 +199,7 @@ fn what_a_route_adds_is_checked_in_the_same_order() {
     let route = Require { scopes: names(&["c"]), any_role: names(&["d"]), ..Require::default() };
     let mut problems = Problems::default();
     let added = policy.for_route(&route, &KeyPath::root("require"), &mut problems);
-    let reason = |sets| added.check(&identity(sets)).err().map(|denial| denial.reason());
+    let reason = |sets| check(&added, &identity(sets)).err().map(|denial| denial.reason());
     assert_eq!(reason(&[]), Some(Reason::ScopeMissing));
     assert_eq!(reason(&[("scopes", &["c"]), ("capabilities", &["a"])]), Some(Reason::RoleMissing));
 }

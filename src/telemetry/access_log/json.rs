@@ -151,7 +151,7 @@ fn customer(out: &mut Vec<u8>, id: Option<&Attribute>) -> Result<()> {
             text(out, id)
         }
         Some(Attribute::Integer(id)) => write!(out, ",\"customer_id\":\"{id}\""),
-        Some(Attribute::Boolean(_) | Attribute::Set(_)) | None => Ok(()),
+        Some(Attribute::Boolean(_) | Attribute::Set(_) | Attribute::Quotas(_)) | None => Ok(()),
     }
 }
 
