@@ -13,6 +13,7 @@ use crate::config::authenticator::{self as config, Algorithm};
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{Denial, Reason};
 use crate::identity::Identity;
+use crate::outbound::is_http;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -356,15 +357,6 @@ fn check_names(config: &config::Jwt, at: &KeyPath, problems: &mut Problems) {
             );
         }
     }
-}
-
-/// An http or https URL; a password in it would end up in the log.
-fn is_http(url: &str) -> bool {
-    let parsed: Option<http::Uri> = url.parse().ok();
-    let is_plain = |authority: &http::uri::Authority| !authority.as_str().contains('@');
-    parsed.is_some_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_plain)
-    })
 }
 
 fn media_type(kind: &str) -> String {
