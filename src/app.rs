@@ -148,9 +148,12 @@ impl App {
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
         let metrics = Arc::new(Metrics::new(sink.clone()));
-        let Compiled { generation, stores, refreshers } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures } = self.compiled;
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
+        }
+        for inquiry in inquiries {
+            drop(spawn_local(inquiry));
         }
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
@@ -158,6 +161,7 @@ impl App {
         let probes = Rc::new(Admin {
             metrics: Arc::clone(&metrics),
             stores,
+            authorities: figures,
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });

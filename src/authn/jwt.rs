@@ -290,7 +290,8 @@ impl Jwt {
     }
 }
 
-const POINTER_HINT: &str =
+/// What to do about a claim that cannot be found like that.
+pub const POINTER_HINT: &str =
     "name a claim as it stands in the token, or point into it: \"/realm_access/roles\" (RFC 6901)";
 
 /// The algorithms that a configuration accepts: those it names, or the default for its source of keys.

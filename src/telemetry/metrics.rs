@@ -24,6 +24,17 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How the asking of one authority goes.
+#[derive(Clone, Debug)]
+pub struct AuthorityFigures {
+    /// The authenticator that asks; none = the entitlements.
+    pub authenticator: Option<Arc<str>>,
+    /// How often there was an answer.
+    pub successes: u64,
+    /// How often there was none.
+    pub errors: u64,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -48,10 +59,11 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures]) -> String {
+    pub fn render(&self, keys: &[KeyFigures], authorities: &[AuthorityFigures]) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
         families.extend(key_families(keys));
+        families.extend(authority_families(authorities));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -101,6 +113,34 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             "Keys of the current set that are not used.",
             MetricType::GAUGE,
             ignored.collect(),
+        ),
+    ]
+}
+
+fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
+    let (mut requests, mut fetches) = (Vec::new(), Vec::new());
+    for figures in authorities {
+        for (result, count) in [("error", figures.errors), ("success", figures.successes)] {
+            match &figures.authenticator {
+                Some(name) => {
+                    requests.push(counter(&[("authenticator", name.as_ref()), ("result", result)], count));
+                }
+                None => fetches.push(counter(&[("result", result)], count)),
+            }
+        }
+    }
+    [
+        family(
+            "sidegate_authority_requests_total",
+            "Questions about credentials that went out to authorities.",
+            MetricType::COUNTER,
+            requests,
+        ),
+        family(
+            "sidegate_entitlement_fetches_total",
+            "Questions about customers that went out to the entitlements service.",
+            MetricType::COUNTER,
+            fetches,
         ),
     ]
 }
@@ -326,7 +366,7 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys]);
+        let text = metrics.render(&[keys], &[]);
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
