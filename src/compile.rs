@@ -78,9 +78,9 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list: authenticators, stores, refreshers, mut inquiries, figures, client } = authenticators?;
-    let mut figures: Vec<_> =
-        figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
+    let Authenticators { list: authenticators, stores, refreshers, mut inquiries, figures, client } =
+        authenticators?;
+    let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
         let (entitlements, running) = draft.open(client, world);
         inquiries.push(running);

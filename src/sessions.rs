@@ -349,7 +349,9 @@ impl Sessions {
     ) -> Result<Rc<Session>, (usize, Failure)> {
         let refused = |denial| (place, Failure::Denied(denial));
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(refused(Denial::new(Reason::TokenMalformed).because("the token is too long to ask about")));
+            return Err(refused(
+                Denial::new(Reason::TokenMalformed).because("the token is too long to ask about"),
+            ));
         }
         let answer = inquiry
             .ask(token)

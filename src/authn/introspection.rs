@@ -102,9 +102,8 @@ impl Endpoint {
                 let why = "the authority says that it is not active".into();
                 Ok(self.reading.bad(Reason::TokenInactive, why, moments))
             }
-            Some(Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Object(_)) | None => {
-                Err(Failure::malformed("`active` is neither true nor false"))
-            }
+            Some(Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Object(_))
+            | None => Err(Failure::malformed("`active` is neither true nor false")),
         }
     }
 }

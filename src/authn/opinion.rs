@@ -136,9 +136,13 @@ fn date(members: &Object<'_>, name: &'static str) -> Result<Option<UnixTime>, Fa
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         // What lies before 1970 has passed, and what is too far away never comes.
-        Some(Value::Number(Number::Whole(seconds))) => Ok(Some(UnixTime::from_seconds(
-            u64::try_from(*seconds).unwrap_or(if *seconds < 0 { 0 } else { u64::MAX }),
-        ))),
+        Some(Value::Number(Number::Whole(seconds))) => {
+            Ok(Some(UnixTime::from_seconds(u64::try_from(*seconds).unwrap_or(if *seconds < 0 {
+                0
+            } else {
+                u64::MAX
+            }))))
+        }
         Some(
             Value::Number(Number::Float(_))
             | Value::Boolean(_)

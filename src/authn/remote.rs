@@ -8,7 +8,7 @@ use crate::inquiry::{Authority, Failure, Heard};
 use crate::json::{self, Value};
 use crate::outbound::HttpClient;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,11 +52,16 @@ impl Authority for Service {
             RemoteMethod::Get => Method::GET,
             RemoteMethod::Post => Method::POST,
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(&self.url)
             .header(ACCEPT, "application/json")
-            .header(AUTHORIZATION, value)
+            .header(AUTHORIZATION, value);
+        if self.method == RemoteMethod::Post {
+            // Some services wait for a body, or refuse, unless they are told that there is none (RFC 9110 §8.6).
+            request = request.header(CONTENT_LENGTH, "0");
+        }
+        let request = request
             .body(Bytes::new())
             .map_err(|_| Failure::Unusable("not an http or https URL".to_owned()))?;
         let response = self.client.send(request, self.timeout).await?;

@@ -162,11 +162,7 @@ fn refuse_ambiguous(written: &IndexMap<String, Written>, at: &KeyPath, problems:
 
 /// The client that asks everybody; the system's certificate authorities are read only if somebody is asked at all.
 fn client(asks: bool, at: &KeyPath, problems: &mut Problems) -> Option<Arc<dyn HttpClient>> {
-    let client = if asks {
-        ReqwestClient::new()
-    } else {
-        ReqwestClient::trusting(RootCertStore::empty())
-    };
+    let client = if asks { ReqwestClient::new() } else { ReqwestClient::trusting(RootCertStore::empty()) };
     let client = client.map_err(|error| {
         problems.error(at.clone(), error.to_string(), "this should not happen; please report it");
     });

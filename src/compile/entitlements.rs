@@ -93,7 +93,12 @@ fn question(written: &Written, config: &Config, at: &KeyPath, problems: &mut Pro
     Some(question)
 }
 
-fn authorization(written: &Written, at: &KeyPath, world: &World, problems: &mut Problems) -> Option<HeaderValue> {
+fn authorization(
+    written: &Written,
+    at: &KeyPath,
+    world: &World,
+    problems: &mut Problems,
+) -> Option<HeaderValue> {
     let bearer = Sources {
         name: "bearer",
         variable: written.bearer_env.as_deref(),

@@ -20,7 +20,8 @@ pub(super) fn refuse_ambiguous(
         let own = route.authenticators.as_ref();
         own.map_or_else(|| policy.clone(), |_| KeyPath::root("routes").index(index).key("authenticators"))
     });
-    let policy_at = if config.policy.authenticators.is_some() { policy.key("authenticators") } else { policy.clone() };
+    let policy_at =
+        if config.policy.authenticators.is_some() { policy.key("authenticators") } else { policy.clone() };
     // The policy's own list first, so that what routes have from it is named there.
     let lists = used.last().map(|list| (list, policy_at)).into_iter().chain(used.iter().zip(routes));
     for (list, at) in lists {

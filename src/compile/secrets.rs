@@ -62,7 +62,8 @@ fn from_variable(name: &str, world: &World) -> Result<Secret, Fault> {
 }
 
 fn from_file(path: &Path) -> Result<Secret, Fault> {
-    let bytes = read_file(path).map_err(|error| (error.to_string(), "name a file that this process may read"))?;
+    let bytes =
+        read_file(path).map_err(|error| (error.to_string(), "name a file that this process may read"))?;
     let bytes = Zeroizing::new(bytes);
     Ok(Secret::new(without_final_newline(&bytes).to_vec()))
 }

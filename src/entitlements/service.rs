@@ -87,7 +87,8 @@ impl Service {
 
 /// An object of booleans, of which those that are true count, or a list of texts.
 fn capabilities(value: &Value<'_>) -> Result<Texts, Failure> {
-    let malformed = || Failure::malformed("capabilities are neither an object of booleans nor a list of texts");
+    let malformed =
+        || Failure::malformed("capabilities are neither an object of booleans nor a list of texts");
     match value {
         Value::List(list) => list.iter().map(|name| name.as_text().ok_or_else(malformed)).collect(),
         Value::Object(members) => held(members).ok_or_else(malformed),
@@ -101,7 +102,9 @@ fn held(members: &Object<'_>) -> Option<Texts> {
         match value {
             Value::Boolean(true) => names.push(name),
             Value::Boolean(false) => {}
-            Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Object(_) => return None,
+            Value::Null | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Object(_) => {
+                return None;
+            }
         }
     }
     Some(names.into_iter().collect())

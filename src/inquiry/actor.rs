@@ -204,7 +204,10 @@ impl<A: Authority> Actor<A> {
             // It is there; and a client that puts odd questions must not cut it off from all the others.
             Failure::Unusable(_) => self.answered(),
             Failure::Down(_) if self.breaker.failed(now) == Change::Opened => {
-                tracing::warn!(authority = name, "the authority is down: from now on it is tried once a second");
+                tracing::warn!(
+                    authority = name,
+                    "the authority is down: from now on it is tried once a second"
+                );
                 for (key, _) in std::mem::take(&mut self.queue) {
                     self.settle(&key);
                 }

@@ -329,8 +329,7 @@ async fn a_request_gives_up_though_the_actor_says_nothing() {
     settle().await;
     assert_eq!(stage.ask("a").await, Err(Unavailable));
     let settings = Settings { name: "oracle".into(), timeout: TIMEOUT };
-    let (inquiry, running) =
-        Inquiry::open(settings, stage.oracle.clone(), Arc::new(stage.oracle.clock));
+    let (inquiry, running) = Inquiry::open(settings, stage.oracle.clone(), Arc::new(stage.oracle.clock));
     let begin = Instant::now();
     assert_eq!(inquiry.ask("a").await.map(|answer| answer.value), Err(Unavailable));
     assert_eq!(begin.elapsed(), TIMEOUT + Duration::from_millis(250));

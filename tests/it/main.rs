@@ -27,6 +27,8 @@ mod drain;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod entitlements;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
@@ -37,6 +39,8 @@ mod hosts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod keysets;
 #[cfg(test)]
 mod layering;
@@ -46,6 +50,8 @@ mod limits;
 mod path_settings;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

@@ -42,7 +42,9 @@ async fn heard(body: &str, audiences: &[&str]) -> Result<Heard<Opinion>, Failure
 /// What an answer leads to: none = no answer at all.
 async fn reason(body: &str, audiences: &[&str]) -> Option<Reason> {
     match heard(body, audiences).await {
-        Ok(heard) => Some(heard.answer.value.vouched().map_or_else(|denial| denial.reason(), |_| Reason::Allowed)),
+        Ok(heard) => {
+            Some(heard.answer.value.vouched().map_or_else(|denial| denial.reason(), |_| Reason::Allowed))
+        }
         Err(failure) => {
             assert!(matches!(failure, Failure::Unusable(_)), "{body}: {failure}");
             None
@@ -121,7 +123,8 @@ async fn times_are_whole_numbers_and_honoured() {
 #[tokio::test]
 async fn an_answer_is_believed_for_the_ttl_and_never_past_the_end_of_the_token() {
     let until = async |body: &str, ttl: u64| {
-        let heard = endpoint(&client(StatusCode::OK, body), ClientAuth::Basic, &[], ttl).ask("t").await.unwrap();
+        let heard =
+            endpoint(&client(StatusCode::OK, body), ClientAuth::Basic, &[], ttl).ask("t").await.unwrap();
         assert_eq!(heard.answer.fresh_until, heard.answer.stale_until);
         assert_eq!(heard.answer.fresh_until, heard.fallback_until, "nothing serves in place of it");
         heard.answer.fresh_until.seconds() - NOW

@@ -32,14 +32,6 @@ impl Draft {
         problems: &mut Problems,
     ) -> Option<Self> {
         check_url(&written.url, at, problems);
-        for (key, is_empty) in [
-            ("client_id", written.client_id.is_empty()),
-            ("audience", written.audience.iter().any(String::is_empty)),
-        ] {
-            if is_empty {
-                problems.error(at.key(key), "an empty name means nobody", "write it out");
-            }
-        }
         let secret = Sources {
             name: "client_secret",
             variable: written.client_secret_env.as_deref(),
@@ -54,7 +46,12 @@ impl Draft {
         Some(Self::Introspection { written: written.clone(), credentials, reading })
     }
 
-    pub(super) fn remote(name: &str, written: &Remote, at: &KeyPath, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn remote(
+        name: &str,
+        written: &Remote,
+        at: &KeyPath,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         check_url(&written.url, at, problems);
         let claims = claims(&written.claims, (name, remote::KIND), at, problems)?;
         let reading = Reading { audiences: Vec::new(), claims, ttl: written.ttl.0 };
@@ -72,8 +69,14 @@ impl Draft {
         match self {
             Self::Introspection { written, credentials, reading } => {
                 let timeout = written.timeout.0;
-                let endpoint =
-                    Endpoint { url: written.url, credentials, reading, timeout, client, clock: Arc::clone(&clock) };
+                let endpoint = Endpoint {
+                    url: written.url,
+                    credentials,
+                    reading,
+                    timeout,
+                    client,
+                    clock: Arc::clone(&clock),
+                };
                 let (inquiry, running) = Inquiry::open(Settings { name, timeout }, endpoint, clock);
                 let figures = Arc::clone(inquiry.figures());
                 (Kind::Introspection(inquiry), running, figures)

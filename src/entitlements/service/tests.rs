@@ -30,7 +30,10 @@ async fn heard(status: u16, body: &str, terms: Terms) -> Result<Heard<Facts>, Fa
     };
     let heard = service.ask("http://e/resolve?customer_id=7").await;
     let request = http.request();
-    assert_eq!((request.method().as_str(), request.uri().to_string()), ("GET", "http://e/resolve?customer_id=7".into()));
+    assert_eq!(
+        (request.method().as_str(), request.uri().to_string()),
+        ("GET", "http://e/resolve?customer_id=7".into())
+    );
     assert_eq!(request.headers()["authorization"], "Bearer key");
     assert_eq!(request.headers()["accept"], "application/json");
     heard
@@ -46,7 +49,11 @@ async fn facts(status: u16, body: &str) -> Option<String> {
 #[tokio::test]
 async fn what_answers_mean() {
     for (status, body, expected) in [
-        (200, r#"{"data":{"capabilities":{"a":true,"b":false,"c":true},"quotas":{"q":3,"u":null}}}"#, Some("a,c|q=3,u=unlimited")),
+        (
+            200,
+            r#"{"data":{"capabilities":{"a":true,"b":false,"c":true},"quotas":{"q":3,"u":null}}}"#,
+            Some("a,c|q=3,u=unlimited"),
+        ),
         (200, r#"{"data":{"capabilities":["b","a","b"],"quotas":{"q":2.9}}}"#, Some("a,b|q=2")),
         (200, r#"{"data":{"capabilities":[],"quotas":{}}}"#, Some("|")),
         (200, r#"{"data":{"capabilities":null,"quotas":null}}"#, Some("|")),
@@ -83,7 +90,15 @@ async fn how_long_answers_count() {
         (200, TERMS, (300, 360, 3900)),
         (404, TERMS, (300, 360, 3900)),
         (200, Terms { stale_if_error: Duration::ZERO, ..TERMS }, (300, 360, 360)),
-        (200, Terms { ttl: Duration::ZERO, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }, (0, 0, 0)),
+        (
+            200,
+            Terms {
+                ttl: Duration::ZERO,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+            },
+            (0, 0, 0),
+        ),
     ] {
         let heard = heard(status, "{}", terms).await.unwrap();
         let times = (heard.answer.fresh_until, heard.answer.stale_until, heard.fallback_until);
