@@ -11,7 +11,7 @@ const fn half_a_second() -> Period {
 }
 
 const fn minutes(minutes: u64) -> Period {
-    Period(Duration::from_secs(minutes * 60))
+    Period(Duration::from_secs(minutes.saturating_mul(60)))
 }
 
 const fn one_minute() -> Period {

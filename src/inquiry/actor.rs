@@ -141,7 +141,9 @@ impl<A: Authority> Actor<A> {
     /// Forgets requests that went away, and questions in the queue that nobody waits for any more.
     fn forget_the_gone(&mut self) {
         let waiting = &mut self.waiting;
-        waiting.values_mut().for_each(|waiters| waiters.retain(|waiter| !waiter.is_closed()));
+        for waiters in waiting.values_mut() {
+            waiters.retain(|waiter| !waiter.is_closed());
+        }
         self.queue.retain(|(key, _)| {
             let is_wanted = waiting.get(key).is_some_and(|waiters| !waiters.is_empty());
             if !is_wanted {
@@ -229,7 +231,9 @@ impl<A: Authority> Actor<A> {
     fn reply(&mut self, key: &Key, reply: &Reply<A::Value>) {
         let waiters = self.waiting.remove(key).unwrap_or_default();
         self.waiters = self.waiters.saturating_sub(waiters.len());
-        waiters.into_iter().for_each(|waiter| send(waiter, reply.clone()));
+        for waiter in waiters {
+            send(waiter, reply.clone());
+        }
     }
 
     /// Lets questions from the queue go out, those that somebody still waits for.

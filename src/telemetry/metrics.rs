@@ -338,7 +338,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics};
+    use super::{AuthorityFigures, KeyFigures, Metrics};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -366,7 +366,12 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys], &[]);
+        let figures = |name: Option<&str>| AuthorityFigures {
+            authenticator: name.map(Into::into),
+            successes: 5,
+            errors: 0,
+        };
+        let text = metrics.render(&[keys], &[figures(Some("opaque")), figures(None)]);
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -377,6 +382,8 @@ mod tests {
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
+            "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
