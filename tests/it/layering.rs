@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["policy", "sessions"],
     &["entitle"],
     &["proxy", "admin", "generation", "compile"],
+    &["decide"],
     &["gateway", "reload"],
     &["listener", "worker"],
     &["app"],
