@@ -22,6 +22,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -189,9 +190,8 @@ fn is_local(headers: &HeaderMap) -> bool {
 
 /// The parameters of a query (WHATWG URL §5.1), decoded.
 fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
-    let decoded = |text: &str| {
-        percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|text| text.into_owned()).ok()
-    };
+    let decoded =
+        |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(Cow::into_owned).ok();
     query.split('&').filter_map(move |pair| {
         let (name, value) = pair.split_once('=')?;
         Some((decoded(name)?, decoded(value)?))
