@@ -2,6 +2,7 @@
 
 mod authenticators;
 mod entitlements;
+mod facade;
 mod identity;
 mod judges;
 mod responses;
@@ -74,6 +75,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
+    let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
@@ -92,6 +94,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         generation: Generation {
             policy,
             lookups,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators)),
             authenticators,
             entitlements,
             bypass,

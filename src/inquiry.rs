@@ -31,6 +31,8 @@ const AIR: Duration = Duration::from_millis(250);
 pub struct Answer<T> {
     /// What it said.
     pub value: T,
+    /// When it said so.
+    pub received: UnixTime,
     /// Until then it is as good as new.
     pub fresh_until: UnixTime,
     /// Until then it may be used while the next one is on its way; never before `fresh_until`.
@@ -51,8 +53,8 @@ pub struct Heard<T> {
 impl<T> Heard<T> {
     /// An answer that counts until `until`, and not a moment longer, whatever happens.
     #[must_use]
-    pub const fn until(value: T, until: UnixTime, bytes: usize) -> Self {
-        let answer = Answer { value, fresh_until: until, stale_until: until };
+    pub const fn until(value: T, (received, until): (UnixTime, UnixTime), bytes: usize) -> Self {
+        let answer = Answer { value, received, fresh_until: until, stale_until: until };
         Self { answer, fallback_until: until, bytes }
     }
 }

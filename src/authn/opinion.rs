@@ -104,7 +104,7 @@ impl Reading {
         let until = expires.map_or(until, |expires| until.min(expires));
         let opinion = Opinion::Good(Vouched { identity, subject, expires });
         let bytes = opinion.weight();
-        Ok(Heard::until(opinion, until, bytes))
+        Ok(Heard::until(opinion, (moments.answered, until), bytes))
     }
 
     /// A credential that is bad, for a while.
@@ -112,7 +112,7 @@ impl Reading {
     pub fn bad(&self, reason: Reason, why: Cow<'static, str>, moments: Moments) -> Heard<Opinion> {
         let opinion = Opinion::Bad(reason, why);
         let bytes = opinion.weight();
-        Heard::until(opinion, moments.asked.plus(self.ttl.min(BAD_TTL)), bytes)
+        Heard::until(opinion, (moments.answered, moments.asked.plus(self.ttl.min(BAD_TTL))), bytes)
     }
 
     /// Whether one of the answer's `aud` is accepted; `None` if it should have one and does not.

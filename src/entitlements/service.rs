@@ -56,7 +56,7 @@ impl Authority for Service {
         let request = request.body(Bytes::new());
         let request = request.map_err(|_| Failure::Unusable("not an http or https URL".to_owned()))?;
         let response = self.client.send(request, self.timeout).await?;
-        Ok(self.heard(self.read(&response)?, asked))
+        Ok(self.heard(self.read(&response)?, asked, self.clock.now()))
     }
 }
 
@@ -75,12 +75,12 @@ impl Service {
         })
     }
 
-    fn heard(&self, facts: Facts, asked: UnixTime) -> Heard<Facts> {
+    fn heard(&self, facts: Facts, asked: UnixTime, received: UnixTime) -> Heard<Facts> {
         let Terms { ttl, stale_while_revalidate, stale_if_error } = self.terms;
         let bytes = facts.weight();
         let fresh_until = asked.plus(ttl);
         let stale_until = fresh_until.plus(stale_while_revalidate);
-        let answer = Answer { value: facts, fresh_until, stale_until };
+        let answer = Answer { value: facts, received, fresh_until, stale_until };
         Heard { answer, fallback_until: fresh_until.plus(stale_if_error).max(stale_until), bytes }
     }
 }

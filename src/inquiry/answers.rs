@@ -101,7 +101,9 @@ impl<T: Clone> Answers<T> {
         }
         let fresh_until = now.plus(RESPITE).min(fallback_until);
         let stale_until = entry.answer.stale_until.max(fresh_until);
-        let answer = Arc::new(Answer { value: entry.answer.value.clone(), fresh_until, stale_until });
+        let old = &*entry.answer;
+        let answer =
+            Arc::new(Answer { value: old.value.clone(), received: old.received, fresh_until, stale_until });
         self.0.insert(*key, Entry { answer: Arc::clone(&answer), fallback_until, weight });
         Some(answer)
     }
@@ -126,9 +128,9 @@ mod tests {
     fn their_number_is_bounded_and_a_flood_does_not_drive_out_what_is_asked_often() {
         let mut answers = Answers::new(LEAST_BYTES * 100);
         let often = Key::of("often");
-        answers.keep(often, Heard::until(0, at(10), 0), at(1));
+        answers.keep(often, Heard::until(0, (at(1), at(10)), 0), at(1));
         for number in 0..10_000 {
-            answers.keep(Key::of(&number.to_string()), Heard::until(number, at(10), 0), at(1));
+            answers.keep(Key::of(&number.to_string()), Heard::until(number, (at(1), at(10)), 0), at(1));
             assert!(answers.fresh(&often, at(1)).is_some(), "after {number}");
             assert!(answers.len() <= 100);
         }
@@ -138,9 +140,9 @@ mod tests {
     fn one_that_is_too_large_is_not_kept_and_neither_is_one_that_is_over() {
         let mut answers = Answers::new(LEAST_BYTES * 100);
         let key = Key::of("x");
-        answers.keep(key, Heard::until(1, at(10), 1 << 20), at(1));
+        answers.keep(key, Heard::until(1, (at(1), at(10)), 1 << 20), at(1));
         assert!(answers.fresh(&key, at(1)).is_none());
-        assert_eq!(answers.keep(key, Heard::until(2, at(10), 0), at(10)).value, 2);
+        assert_eq!(answers.keep(key, Heard::until(2, (at(1), at(10)), 0), at(10)).value, 2);
         assert_eq!(answers.len(), 0);
     }
 }

@@ -65,9 +65,10 @@ impl Authority for Oracle {
         let (ttl, stale, fallback) = self.terms;
         match behaviour {
             Says(value) => {
-                let fresh_until = self.clock.now().plus(ttl);
+                let received = self.clock.now();
+                let fresh_until = received.plus(ttl);
                 let stale_until = fresh_until.plus(stale);
-                let answer = Answer { value, fresh_until, stale_until };
+                let answer = Answer { value, received, fresh_until, stale_until };
                 Ok(Heard { answer, fallback_until: fresh_until.plus(fallback), bytes: 8 })
             }
             Fails => Err(Failure::Down("down".to_owned())),
@@ -222,6 +223,7 @@ async fn the_old_answer_serves_when_asking_fails_and_a_second_passes_between_two
     stage.usually(Puzzles);
     let answer = stage.inquiry.ask("a").await.unwrap();
     assert_eq!((answer.value, stage.asked()), (1, 2));
+    assert_eq!(answer.received.plus(seconds(10)), stage.oracle.clock.now(), "it is as old as it is");
     assert_eq!(answer.fresh_until, stage.oracle.clock.now().plus(seconds(1)));
     assert_eq!(answer.stale_until, stage.oracle.clock.now().plus(seconds(5)), "no longer than was said");
     for _ in 0..50 {

@@ -19,6 +19,8 @@ mod authenticate;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod bypass;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod cli;
@@ -28,6 +30,8 @@ mod drain;
 mod engine;
 #[cfg(test)]
 mod entitlements;
+#[cfg(test)]
+mod facade;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -54,6 +58,8 @@ mod paths;
 mod remote;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod shadow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]
