@@ -270,3 +270,19 @@ fn many_tokens_of_one_customer_are_one_question() {
     clients.iter_mut().for_each(|client| drop(client.reply().expect(200, "parallel")));
     assert_eq!(stage.asked(), 1);
 }
+
+#[test]
+fn the_facade_knows_what_the_gate_knows() {
+    let stage = Stage::new();
+    let gate = stage.setup("").with("[facade]\nlisten = \"127.0.0.1:0\"").start();
+    stage.view(&gate, "17").expect(200, "asked for");
+    let line = gate.log().into_iter().find(|line| line["facade"].is_string()).expect("where it listens");
+    let address = line["facade"].as_str().unwrap();
+    let resolve = get("/entitlements/resolve?customer_id=17").host(address);
+    let reply = resolve.on(&mut Client::connect(address)).expect(200, "facade");
+    let (answer, facts) = (reply.json(), facts());
+    assert_eq!(answer["customer_id"], "17");
+    assert_eq!(answer["capabilities"]["can.view"], facts["capabilities"]["can.view"]);
+    assert_eq!(answer["quotas"], facts["quotas"]);
+    assert_eq!(stage.asked(), 1, "once for both");
+}
