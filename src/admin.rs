@@ -1,7 +1,8 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
-use crate::telemetry::metrics::{KeyFigures, Metrics};
+use crate::telemetry::metrics::{FileFigures, KeyFigures, Metrics};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -31,6 +32,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
+    /// The files of every api_key authenticator.
+    pub key_files: Vec<Arc<KeyFile>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -67,7 +70,8 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures()));
+                let mut response =
+                    text(StatusCode::OK, self.metrics.render(&self.key_figures(), &self.file_figures()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
@@ -88,6 +92,15 @@ impl Admin {
             }
         };
         self.stores.iter().map(figures).collect()
+    }
+
+    fn file_figures(&self) -> Vec<FileFigures> {
+        let figures = |file: &Arc<KeyFile>| FileFigures {
+            authenticator: Arc::clone(file.authenticator()),
+            successes: file.reloads().successes(),
+            errors: file.reloads().errors(),
+        };
+        self.key_files.iter().map(figures).collect()
     }
 }
 

@@ -7,6 +7,7 @@ mod routes;
 mod server;
 mod upstreams;
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -44,6 +45,8 @@ pub struct Compiled {
     pub stores: Vec<Arc<KeyStore>>,
     /// Keep the keys fresh, on the control thread.
     pub refreshers: Vec<Refresher>,
+    /// The key files, to be followed on the control thread, and for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
 }
 
 /// Compiles a configuration.
@@ -86,6 +89,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         },
         stores: authenticators.stores,
         refreshers: authenticators.refreshers,
+        key_files: authenticators.key_files,
     })
 }
 

@@ -1,8 +1,10 @@
 //! `[authenticators.NAME]` → [`Authenticator`], with what it judges by.
 
+mod api_key;
 mod jwt;
 
 use super::World;
+use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::authn::{Authenticator, Kind};
@@ -15,10 +17,12 @@ use rustls::RootCertStore;
 use std::sync::Arc;
 
 /// Every authenticator, and what must run beside it.
+#[derive(Default)]
 pub(super) struct Authenticators {
     pub(super) list: Vec<Arc<Authenticator>>,
     pub(super) stores: Vec<Arc<KeyStore>>,
     pub(super) refreshers: Vec<Refresher>,
+    pub(super) key_files: Vec<Arc<KeyFile>>,
 }
 
 /// An authenticator that lacks only what it gets from the network.
@@ -31,6 +35,7 @@ struct Draft {
 
 enum DraftKind {
     Jwt(Box<jwt::Draft>),
+    ApiKey(Arc<KeyFile>),
 }
 
 impl DraftKind {
@@ -38,6 +43,7 @@ impl DraftKind {
     const fn asks(&self) -> bool {
         match self {
             Self::Jwt(draft) => draft.asks(),
+            Self::ApiKey(_) => false,
         }
     }
 }
@@ -51,9 +57,10 @@ pub(super) fn compile(
     let drafts: Vec<Option<Draft>> =
         written.iter().map(|(name, written)| draft(name, written, &at.key(name), world, problems)).collect();
     refuse_ambiguous(written, &at, problems);
+    api_key::refuse_shared(written, &at, problems);
     let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
     let client = client(&drafts, &at, problems)?;
-    let mut compiled = Authenticators { list: Vec::new(), stores: Vec::new(), refreshers: Vec::new() };
+    let mut compiled = Authenticators::default();
     for Draft { name, places, strip_credential, kind } in drafts {
         let kind = match kind {
             DraftKind::Jwt(draft) => {
@@ -63,6 +70,10 @@ pub(super) fn compile(
                 compiled.stores.push(Arc::clone(&keys));
                 compiled.refreshers.push(refresher);
                 Kind::Jwt { jwt: Box::new(draft.jwt), keys }
+            }
+            DraftKind::ApiKey(file) => {
+                compiled.key_files.push(Arc::clone(&file));
+                Kind::ApiKey(file)
             }
         };
         let places = Arc::new(places);
@@ -79,11 +90,13 @@ fn draft(
     problems: &mut Problems,
 ) -> Option<Draft> {
     let places = places(written.credentials(), &at.key("credentials"), problems);
+    api_key::refuse_prefix(written, &at.key("credentials"), problems);
     let kind = match written {
         Written::Jwt(written) => {
             jwt::draft(name, written, at, world, problems).map(Box::new).map(DraftKind::Jwt)
         }
-        Written::Introspection(_) | Written::Remote(_) | Written::ApiKey(_) => {
+        Written::ApiKey(written) => api_key::open(name, written, at, problems).map(DraftKind::ApiKey),
+        Written::Introspection(_) | Written::Remote(_) => {
             problems.error(at.key("kind"), "is not built yet", "wait for it");
             None
         }

@@ -24,6 +24,17 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How the key file of one authenticator is kept fresh.
+#[derive(Clone, Debug)]
+pub struct FileFigures {
+    /// The authenticator.
+    pub authenticator: Arc<str>,
+    /// How often the changed file was taken over.
+    pub successes: u64,
+    /// How often it could not be used.
+    pub errors: u64,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -48,10 +59,11 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures]) -> String {
+    pub fn render(&self, keys: &[KeyFigures], files: &[FileFigures]) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
         families.extend(key_families(keys));
+        families.push(file_family(files));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -103,6 +115,20 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             ignored.collect(),
         ),
     ]
+}
+
+fn file_family(files: &[FileFigures]) -> MetricFamily {
+    let reloads = files.iter().flat_map(|figures| {
+        [("error", figures.errors), ("success", figures.successes)].map(|(result, count)| {
+            counter(&[("authenticator", &figures.authenticator), ("result", result)], count)
+        })
+    });
+    family(
+        "sidegate_api_key_reloads_total",
+        "Readings of key files that have changed.",
+        MetricType::COUNTER,
+        reloads.collect(),
+    )
 }
 
 /// Sums what every worker counted.
@@ -298,7 +324,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics};
+    use super::{FileFigures, KeyFigures, Metrics};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -326,7 +352,8 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys]);
+        let file = FileFigures { authenticator: "keys".into(), successes: 2, errors: 1 };
+        let text = metrics.render(&[keys], &[file]);
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -336,6 +363,7 @@ mod tests {
             "sidegate_request_duration_seconds_count{route=\"/a\"} 2",
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
+            "sidegate_api_key_reloads_total{authenticator=\"keys\",result=\"success\"} 2",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
         ] {
