@@ -21,7 +21,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
-    /// The files of every api_key authenticator.
+    /// The files of every authenticator of API keys.
     pub key_files: Vec<Arc<KeyFile>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,

@@ -108,6 +108,12 @@ impl App {
         (app, problems)
     }
 
+    /// What it was compiled to, for those who judge without serving.
+    #[must_use]
+    pub fn into_compiled(self) -> Compiled {
+        self.compiled
+    }
+
     /// Opens the sockets.
     ///
     /// # Errors

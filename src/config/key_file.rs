@@ -198,12 +198,12 @@ fn row(entries: &[Entry], item: &Node, at: &KeyPath, problems: &mut Problems) ->
             complete = false;
         }
     }
-    let mut required = |name: &str, missing: Wrong| match item.entry(name) {
-        Some(entry) => Some(&entry.node),
-        None => {
+    let mut required = |name: &str, missing: Wrong| {
+        let entry = item.entry(name);
+        if entry.is_none() {
             wrong(&at.key(name), missing);
-            None
         }
+        entry.map(|entry| &entry.node)
     };
     let id =
         required("id", Wrong::new("is missing", "name the key, e.g. id = \"billing\"; logs show this name"));

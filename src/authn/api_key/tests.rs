@@ -1,6 +1,6 @@
 use super::{Digest, Entry, KeyFile, MAX_KEY_BYTES, Stamp};
 use crate::clock::UnixTime;
-use crate::identity::Attribute;
+use crate::identity::{Attribute, Identity};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ fn digests_that_begin_alike_are_not_the_same() {
 fn addresses_are_compared_as_what_they_are() {
     let admits = |networks: &[&str], client: Option<&str>| {
         let entry = Entry {
-            identity: Default::default(),
+            identity: Identity::default(),
             id: "a".into(),
             expires: None,
             allowed_ips: networks.iter().map(|network| network.parse().unwrap()).collect(),

@@ -250,7 +250,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Editors and `echo` put a newline at the end of a file; nobody means it to be a part of the secret.
-fn without_final_newline(secret: &[u8]) -> &[u8] {
+#[must_use]
+pub fn without_final_newline(secret: &[u8]) -> &[u8] {
     let line = secret.strip_suffix(b"\n").unwrap_or(secret);
     line.strip_suffix(b"\r").filter(|_| line.len() < secret.len()).unwrap_or(line)
 }

@@ -123,7 +123,15 @@ pub(super) fn attribute(name: &str, node: &Node) -> Result<Attribute, Wrong> {
         _ if name == SUBJECT => {
             Err(Wrong::kind("a string or a whole number", node, "the subject is who holds the key"))
         }
-        _ => Err(Wrong::new(format!("an attribute cannot be {}", found_noun(&node.value)), ATTRIBUTE_HINT)),
+        Value::Faulty
+        | Value::Float
+        | Value::Datetime(_)
+        | Value::Table(_)
+        | Value::List(_)
+        | Value::Integer(_)
+        | Value::Boolean(_) => {
+            Err(Wrong::new(format!("an attribute cannot be {}", found_noun(&node.value)), ATTRIBUTE_HINT))
+        }
     }
 }
 
@@ -150,7 +158,13 @@ fn quotas(node: &Node) -> Result<Quotas, Wrong> {
                 let hint = "a name with dots stands between quotes: \"quota.name\" = 5";
                 return Err(Wrong::new(format!("{:?} is a table", entry.key), hint));
             }
-            _ => return Err(Wrong::new(format!("{:?} is no quota", entry.key), QUOTA_HINT)),
+            Value::Faulty
+            | Value::Text(_)
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::List(_) => return Err(Wrong::new(format!("{:?} is no quota", entry.key), QUOTA_HINT)),
         };
         quotas.push((entry.key.as_str(), quota));
     }
