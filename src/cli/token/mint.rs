@@ -15,17 +15,9 @@ use std::path::{Path, PathBuf};
 const DEFAULT_TTL: u64 = 3600;
 
 #[derive(Args, Debug)]
-#[group(id = "signer", required = true, multiple = false, args = ["secret_env", "secret_file", "key_file"])]
 pub(in crate::cli) struct Mint {
-    /// The environment variable with a shared secret of at least 32 bytes.
-    #[arg(long, value_name = "NAME")]
-    secret_env: Option<String>,
-    /// The file with a shared secret.
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// The PEM file with a private key: RSA, EC on P-256 or P-384, or Ed25519.
-    #[arg(long, value_name = "PEM")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    signer: Signer,
     /// The algorithm; default: HS256 with a secret, RS256 with an RSA key, or the one of the key's curve.
     #[arg(long)]
     alg: Option<Algorithm>,
@@ -55,6 +47,21 @@ pub(in crate::cli) struct Mint {
     each: Vec<(String, Value)>,
 }
 
+/// What the token is signed with: exactly one of these. Secrets themselves are no arguments, which others could read.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Signer {
+    /// The environment variable with a shared secret of at least 32 bytes.
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
+    /// The file with a shared secret.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The PEM file with a private key: RSA, EC on P-256 or P-384, or Ed25519.
+    #[arg(long, value_name = "PEM")]
+    key_file: Option<PathBuf>,
+}
+
 /// Why there is no token.
 struct Failure(String, Status);
 
@@ -74,7 +81,7 @@ pub(super) fn mint(arguments: &Mint, console: &mut Console<'_>) -> Status {
 
 fn sign(arguments: &Mint) -> Result<String, Failure> {
     let usage = |why: String| Failure(why, Status::Usage);
-    let (name, key) = key(arguments)?;
+    let (name, key) = key(&arguments.signer)?;
     let key = key.map_err(|error| usage(format!("{name}: {error}")))?;
     let default = key.algorithms.first().copied().unwrap_or_default();
     let algorithm = arguments.alg.unwrap_or(default);
@@ -94,18 +101,18 @@ fn sign(arguments: &Mint) -> Result<String, Failure> {
 }
 
 /// The key, and what it is called by in messages.
-fn key(arguments: &Mint) -> Result<(String, Result<SigningKey, super::key::KeyError>), Failure> {
-    if let Some(name) = &arguments.secret_env {
+fn key(signer: &Signer) -> Result<(String, Result<SigningKey, super::key::KeyError>), Failure> {
+    if let Some(name) = &signer.secret_env {
         let value = std::env::var(name)
             .map_err(|_| Failure(format!("the environment variable {name} is not set"), Status::Usage))?;
         return Ok((name.clone(), SigningKey::secret(&Secret::new(value.into_bytes()))));
     }
-    if let Some(path) = &arguments.secret_file {
+    if let Some(path) = &signer.secret_file {
         let secret = read(path)?;
         let secret = Secret::new(without_final_newline(secret.expose()).to_vec());
         return Ok((path.display().to_string(), SigningKey::secret(&secret)));
     }
-    let path = arguments.key_file.as_deref().unwrap_or(Path::new(""));
+    let path = signer.key_file.as_deref().unwrap_or(Path::new(""));
     Ok((path.display().to_string(), SigningKey::pem(&read(path)?)))
 }
 
