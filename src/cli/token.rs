@@ -23,7 +23,7 @@ pub(super) enum Token {
     ///
     /// Read from standard input (-) it stands in no history. With --config each jwt authenticator is asked, with keys that are read
     /// or fetched as the gate would: 0 if one of them takes the token, 1 if none does.
-    #[command(after_help = "Examples:\n  pbpaste | sidegate token inspect\n  \
+    #[command(after_help = "Examples:\n  echo \"$TOKEN\" | sidegate token inspect\n  \
         sidegate token inspect --config sidegate.toml - < token.txt")]
     Inspect(inspect::Inspect),
 }

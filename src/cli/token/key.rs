@@ -86,3 +86,58 @@ impl SigningKey {
         Err(KeyError::Kind)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyError, SigningKey};
+    use crate::authn::testing::{ED25519, P256, P384, RSA};
+    use crate::secret::Secret;
+    use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use jsonwebtoken::{Algorithm, Header};
+    use serde_json::json;
+
+    fn key(pem: &str) -> Result<SigningKey, KeyError> {
+        SigningKey::pem(&Secret::new(pem.as_bytes().to_vec()))
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        let text = STANDARD.encode(der);
+        format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn every_form_of_a_private_key_is_read() {
+        let body: String = P384.private.lines().filter(|line| !line.starts_with('-')).collect();
+        let pkcs8 = STANDARD.decode(body).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &pkcs8).unwrap();
+        let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().unwrap();
+        // What `openssl ecparam -genkey` puts in front; and what the signer itself keeps of an RSA key is PKCS #1.
+        let sec1 = format!("{}{}", pem("EC PARAMETERS", &[5, 0]), pem("EC PRIVATE KEY", sec1.as_ref()));
+        let pkcs1 = pem("RSA PRIVATE KEY", RSA.signing.as_bytes());
+        for (pem, algorithm) in [
+            (&RSA.private, Algorithm::RS256),
+            (&pkcs1, Algorithm::RS256),
+            (&P256.private, Algorithm::ES256),
+            (&P384.private, Algorithm::ES384),
+            (&sec1, Algorithm::ES384),
+            (&ED25519.private, Algorithm::EdDSA),
+        ] {
+            let key = key(pem).unwrap();
+            assert_eq!(key.algorithms[0], algorithm);
+            for algorithm in key.algorithms {
+                jsonwebtoken::encode(&Header::new(*algorithm), &json!({}), &key.key).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_refused() {
+        assert!(matches!(key(&RSA.public), Err(KeyError::None)));
+        assert!(matches!(key(""), Err(KeyError::None)));
+        assert!(matches!(key(&pem("PRIVATE KEY", &[1, 2, 3])), Err(KeyError::Kind)));
+        let short = Secret::new(b"short".to_vec());
+        assert!(matches!(SigningKey::secret(&short), Err(KeyError::Short)));
+    }
+}
