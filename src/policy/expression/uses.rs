@@ -11,13 +11,9 @@ pub(super) enum Names {
     All,
 }
 
-impl Default for Names {
-    fn default() -> Self {
-        Self::Some(BTreeSet::new())
-    }
-}
-
 impl Names {
+    pub(super) const NONE: Self = Self::Some(BTreeSet::new());
+
     pub(super) fn add(&mut self, name: &str) {
         match self {
             Self::Some(names) => {
@@ -49,7 +45,7 @@ impl Names {
 }
 
 /// What an expression looks at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uses {
     /// Members of `identity`.
     pub(super) attributes: Names,

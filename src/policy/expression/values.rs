@@ -1,7 +1,7 @@
 //! What an expression may look at, as CEL values. They borrow from what they stand for, and only what the expression names
 //! is made.
 
-use super::Circumstances;
+use super::circumstances::Circumstances;
 use super::uses::{Names, Uses};
 use crate::facts::{CAPABILITIES, Holder};
 use crate::identity::{Attribute, QUOTAS, SET_ATTRIBUTES, Texts};
