@@ -6,6 +6,7 @@ mod responses;
 mod routes;
 mod server;
 mod upstreams;
+mod warnings;
 
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;

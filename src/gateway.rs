@@ -176,7 +176,8 @@ impl Local {
         let tally = &recorder.tally;
         let headers = Arc::clone(&generation.identity_headers);
         Self {
-            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally)),
+            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
+                .keeping_claims(generation.policy.wants_claims()),
             forward: Forward::new(
                 generation
                     .upstreams
@@ -499,6 +500,9 @@ fn permit(
     let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
     route.permit(Asking {
         holder,
+        target: asked.target,
+        client: asked.client,
+        claims: session.and_then(|session| session.claims.as_deref()),
         expires: session.map(|session| session.ends),
         handshake: asked.manner.is_websocket().then(handshake),
         preflight: asked.manner.is_preflight(),

@@ -36,6 +36,12 @@ impl Policy {
         }
     }
 
+    /// Whether an expression looks at claims, so that they must be kept with the session.
+    #[must_use]
+    pub fn wants_claims(&self) -> bool {
+        self.routes().any(|route| route.requirements.need_claims())
+    }
+
     /// Every rule in the order of places, the fallback last.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter().chain(std::iter::once(&self.fallback))

@@ -23,6 +23,8 @@ pub struct Vouched {
     pub subject: Arc<str>,
     /// When the credential itself ends, if the authority says so.
     pub expires: Option<UnixTime>,
+    /// What the authority said, as it stands in its answer, if expressions look at it.
+    pub claims: Option<Arc<serde_json::Value>>,
 }
 
 impl Opinion {

@@ -12,7 +12,7 @@ pub(super) const DEEPEST: usize = 40;
 
 /// Parsing recurses as deep as the text is nested, before its depth can be known; this much is enough for the worst text of
 /// [`LONGEST`] bytes. It is only reserved: what is not used costs nothing.
-const STACK_BYTES: usize = 256 * 1024 * 1024;
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// What is wrong with an expression, where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,13 +83,27 @@ fn flaws(text: &str, errors: &ParseErrors) -> Vec<Flaw> {
         let place = usize::try_from(error.pos.0).ok().zip(usize::try_from(error.pos.1).ok());
         // Some errors count from 0, others have no place at all.
         let place = place.filter(|(line, _)| (1..=text.lines().count()).contains(line));
-        let message = error.msg.lines().next().unwrap_or_default();
-        let message = message.trim_start_matches("Syntax error: ").trim();
-        let message = if message.is_empty() { "it cannot be read" } else { message };
-        Flaw::new(place.map(|(line, column)| (line, column.max(1))), message.chars().take(200).collect::<String>(), HINT)
+        let message = plain(&error.msg);
+        Flaw::new(place.map(|(line, column)| (line, column.max(1))), message, HINT)
     });
     // What follows from the first error is of no use to anybody.
     known.take(1).collect()
+}
+
+/// The parser's message in plain words.
+fn plain(message: &str) -> String {
+    let message = message.lines().next().unwrap_or_default().trim_start_matches("Syntax error: ");
+    let message = message.split(" expecting ").next().unwrap_or_default();
+    if message.contains("Recursion limit") {
+        return "the expression is nested too deeply".to_owned();
+    }
+    if message.contains("<EOF>") {
+        return "the expression ends too early".to_owned();
+    }
+    let unread = ["token recognition error at: ", "mismatched input ", "no viable alternative at input "];
+    let at = unread.iter().find_map(|prefix| message.strip_prefix(prefix));
+    let message = at.map_or_else(|| message.to_owned(), |at| format!("cannot read {at}"));
+    if message.is_empty() { "cannot be read".to_owned() } else { message.chars().take(100).collect() }
 }
 
 /// How deep a tree is.

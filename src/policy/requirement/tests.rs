@@ -3,9 +3,13 @@
 use super::Requirements;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::server::Paths;
 use crate::denial::{BearerError, Denial, Reason};
 use crate::facts::Holder;
 use crate::identity::{Attribute, Identity};
+use crate::policy::expression::Circumstances;
+use crate::target::{PathRules, Target};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 /// Puts names into one list of a table.
 type Make = fn(Vec<String>) -> Require;
@@ -31,7 +35,13 @@ fn identity(sets: &[(&str, &[&str])]) -> Identity {
 }
 
 fn check(requirements: &Requirements, identity: &Identity) -> Result<(), Denial> {
-    requirements.check(&Holder { identity, facts: None })
+    let rules = PathRules::from(Paths::default());
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("api.example"));
+    let uri = Uri::from_static("/");
+    let target = Target::parse(rules, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
+    let about = Circumstances { target: &target, pattern: None, client: None, claims: None };
+    requirements.check(&Holder { identity, facts: None }, &about)
 }
 
 #[track_caller]
