@@ -1,6 +1,7 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
 mod authenticators;
+mod expressions;
 mod identity;
 mod responses;
 mod routes;

@@ -143,9 +143,12 @@ impl Stage {
         judged.now_or_never().unwrap().map_err(|(_, denial)| denial).unwrap()
     }
 
-    pub fn permit(route: &Route, session: &Session) -> Permit {
+    pub fn permit(route: &Route, session: &Session, target: &Target) -> Permit {
         let asking = Asking {
             holder: Some(Holder { identity: &session.identity, facts: None }),
+            target,
+            client: None,
+            claims: session.claims.as_deref(),
             expires: Some(session.ends),
             handshake: None,
             preflight: false,

@@ -1,6 +1,6 @@
 //! `[identity]` → what is stripped, and what is set.
 
-use crate::authn::claims::ClaimMap;
+use super::expressions::establishes;
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
 use crate::config::credential::CredentialPlace;
@@ -98,12 +98,7 @@ fn check_attribute(
         let hint = "name one of them, e.g. quotas.active_algos";
         return problems.error(at.clone(), "quotas as a whole cannot stand in a header", hint);
     }
-    let established = authenticators.values().any(|authenticator| {
-        // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
-        authenticator.claims().is_none_or(|claims| {
-            ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
-        })
-    });
+    let established = authenticators.values().any(|authenticator| establishes(authenticator, attribute));
     let built_in = matches!(attribute, "authenticator" | "auth_method");
     if !established && !built_in {
         let outcome = if optional { "the header is never sent" } else { "every token is refused" };

@@ -1,6 +1,6 @@
 //! `[policy]` and `[[routes]]` → [`Policy`].
 
-use super::warnings;
+use super::{expressions, warnings};
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
@@ -31,7 +31,9 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
         if let Some(rule) = &rule {
             let rewrite =
                 rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
-            compiled.push(Route { rewrite, pattern: Some(rule.pattern.clone()), ..route });
+            let route = Route { rewrite, pattern: Some(rule.pattern.clone()), ..route };
+            expressions::check(&route, &written.require, config, &at.key("require"), problems);
+            compiled.push(route);
         }
         rules.extend(rule);
     }
@@ -53,6 +55,7 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
         }
     };
     warnings::of_rules(&router, &compiled, &fallback, problems);
+    warnings::of_routes(&config.routes, &router, &compiled, &fallback, problems);
     let used = compiled.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
     Some((Policy::new(router, compiled, fallback), used))
 }
@@ -88,6 +91,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         rewrite: None,
         websocket: WebSocketRules::default(),
     };
+    expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
     warnings::of_requirements(&route, true, &at.key("require"), problems);
     route
 }

@@ -88,6 +88,12 @@ impl Expression {
             .ok()
     }
 
+    /// As it is written.
+    #[must_use]
+    pub const fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The attributes that are named, as far as they are written out.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.uses.attributes.iter()
