@@ -2,6 +2,7 @@
 
 mod authenticators;
 mod expressions;
+mod facade;
 mod identity;
 mod responses;
 mod routes;
@@ -63,6 +64,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let routes = routes::compile(config, paths, problems);
+    let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
@@ -73,6 +75,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         generation: Generation {
             policy,
             lookups,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators.list)),
             authenticators: authenticators.list,
             entitlements: None,
             bypass,

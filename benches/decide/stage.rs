@@ -181,7 +181,7 @@ impl Stage {
         let (lookup, route) = self.route(&target);
         let candidate = Self::extract(route, lookup, &asked, &target).unwrap();
         let session = self.authenticate(sessions, &candidate);
-        let permit = Self::permit(route, &session);
+        let permit = Self::permit(route, &session, &target);
         drop(candidate);
         (permit, self.rewrite(asked.head.into_parts().0, &target, &session))
     }
@@ -257,6 +257,13 @@ fn configuration(routes: usize) -> String {
         require.scopes = [\"read:items\"]
         ",
         ISSUED.0.display()
+    );
+    text.push_str(
+        "
+            [[routes]]
+            path = \"/farms/{id}\"
+            require.expression = 'path.id == identity.customer_id || \"editor\" in identity.roles'
+        ",
     );
     for route in 0..routes {
         write!(

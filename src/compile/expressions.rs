@@ -17,14 +17,6 @@ pub(super) fn establishes(authenticator: &Authenticator, attribute: &str) -> boo
     })
 }
 
-/// Whether an expression may look at claims, as far as its text says: known before anything is compiled, so that authorities
-/// need not keep their answers for nothing.
-#[must_use]
-pub(super) fn may_use_claims(config: &Config) -> bool {
-    let required = std::iter::once(&config.policy.require).chain(config.routes.iter().map(|route| &route.require));
-    required.filter_map(|require| require.expression.as_deref()).any(|text| text.contains("claims"))
-}
-
 /// Checks the expression that a rule has itself, written in the table at `at`.
 pub(super) fn check(route: &Route, require: &Require, config: &Config, at: &KeyPath, problems: &mut Problems) {
     let at = at.key("expression");
