@@ -28,6 +28,7 @@ mod cli;
 mod drain;
 #[cfg(test)]
 mod engine;
+mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
