@@ -145,7 +145,8 @@ pub fn weight(value: &serde_json::Value) -> usize {
         }
         serde_json::Value::Object(members) => {
             let slots = allocated(members.len().saturating_mul(ENTRY_BYTES));
-            let held = members.iter().map(|(name, value)| allocated(name.len()).saturating_add(weight(value)));
+            let held =
+                members.iter().map(|(name, value)| allocated(name.len()).saturating_add(weight(value)));
             held.fold(slots, usize::saturating_add)
         }
     }

@@ -18,7 +18,13 @@ pub(super) fn establishes(authenticator: &Authenticator, attribute: &str) -> boo
 }
 
 /// Checks the expression that a rule has itself, written in the table at `at`.
-pub(super) fn check(route: &Route, require: &Require, config: &Config, at: &KeyPath, problems: &mut Problems) {
+pub(super) fn check(
+    route: &Route,
+    require: &Require,
+    config: &Config,
+    at: &KeyPath,
+    problems: &mut Problems,
+) {
     let at = at.key("expression");
     let own = |expression: &&Expression| require.expression.as_deref() == Some(expression.text());
     let Some(expression) = route.requirements.expressions().find(own) else { return };
@@ -54,7 +60,9 @@ fn warn_of_attributes(
     let always = |name: &str| SET_ATTRIBUTES.contains(&name) || name == QUOTAS || BUILT_IN.contains(&name);
     let tried = || {
         let places = route.authenticators.iter();
-        places.filter_map(|place| config.authenticators.get_index(*place)).map(|(_, authenticator)| authenticator)
+        places
+            .filter_map(|place| config.authenticators.get_index(*place))
+            .map(|(_, authenticator)| authenticator)
     };
     for name in expression.attributes().filter(|name| !always(name)) {
         if !tried().any(|authenticator| establishes(authenticator, name)) {

@@ -6,7 +6,12 @@ use crate::policy::Route;
 use crate::policy::router::{Landing, Router, Rule};
 
 /// What is allowed, but probably not what was meant.
-pub(super) fn of_rules(router: &Router<usize>, compiled: &[Route], fallback: &Route, problems: &mut Problems) {
+pub(super) fn of_rules(
+    router: &Router<usize>,
+    compiled: &[Route],
+    fallback: &Route,
+    problems: &mut Problems,
+) {
     let at = KeyPath::root("routes");
     for index in router.unreachable() {
         problems.warning(
@@ -64,7 +69,6 @@ pub(super) fn of_requirements(route: &Route, own: bool, at: &KeyPath, problems: 
     problems.warning(at.clone(), message, hint);
 }
 
-
 /// What a route says that lets more people in than one may think.
 ///
 /// Each can be told that it is meant: `require.inherit = false` on a route that is open says that nothing is required there.
@@ -75,8 +79,8 @@ pub(super) fn of_routes(
     fallback: &Route,
     problems: &mut Problems,
 ) {
-    let routes = written.iter().zip(compiled).zip(router.rules());
-    for (index, ((written, route), rule)) in routes.enumerate() {
+    let rules = written.iter().zip(compiled).zip(router.rules());
+    for (index, ((written, route), rule)) in rules.enumerate() {
         let at = KeyPath::root("routes").index(index);
         let afresh = written.require.inherit == Some(false);
         if written.mode == Some(Mode::Shadow) && fallback.mode == Mode::Enforce {
@@ -121,9 +125,8 @@ fn closed_above<'a>(
     };
     let above = rules.iter().enumerate().filter(|(_, above)| is_above(above));
     // Of two patterns that cover a third one, the more specific one is covered by the other.
-    let nearest = above.reduce(|nearest, next| {
-        if nearest.1.pattern.covers(&next.1.pattern) { next } else { nearest }
-    });
+    let nearest =
+        above.reduce(|nearest, next| if nearest.1.pattern.covers(&next.1.pattern) { next } else { nearest });
     let (index, _) = nearest?;
     let route = compiled.get(index)?;
     let requires = route.access == Access::Authenticated && !route.requirements.is_empty();

@@ -8,6 +8,8 @@ mod circumstances;
 mod kind;
 mod matching;
 mod parse;
+mod rounds;
+mod signatures;
 mod uses;
 mod values;
 
@@ -152,6 +154,10 @@ impl Expression {
     }
 
     /// What went wrong, without any value: most errors of the interpreter hold some.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "it is not exhaustive, and what is not named holds values"
+    )]
     fn explain(&self, error: &ExecutionError) -> String {
         if let ExecutionError::NoSuchKey(key) = error {
             // A key may come out of the token; one that is written in the expression says nothing new.
@@ -162,11 +168,9 @@ impl Expression {
             };
         }
         match error {
-            ExecutionError::NoSuchOverload(overload) => format!(
-                "{} does not take ({})",
-                overload.function(),
-                overload.argument_types().join(", ")
-            ),
+            ExecutionError::NoSuchOverload(overload) => {
+                format!("{} does not take ({})", overload.function(), overload.argument_types().join(", "))
+            }
             ExecutionError::UnexpectedType { got, want } => format!("{got} where {want} is needed"),
             ExecutionError::UndeclaredReference(_) => "there is no such variable or function".to_owned(),
             ExecutionError::FunctionError { function, .. } => format!("{function} failed"),

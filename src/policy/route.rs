@@ -205,10 +205,10 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::config::policy::{Access, Mode, OnExpiry, Require};
     use crate::config::problem::{KeyPath, Problems};
+    use crate::config::server::Paths;
     use crate::denial::Reason;
     use crate::facts::Holder;
     use crate::identity::{Attribute, Identity};
-    use crate::config::server::Paths;
     use crate::policy::requirement::Requirements;
     use crate::target::{PathRules, Target};
     use http::{HeaderMap, HeaderValue, Method, Uri, Version};

@@ -17,7 +17,9 @@ fn farms(service: &Service, idp: &Idp) -> Setup {
         "{}claims.roles = \"/realm_access/roles\"\nclaims.gaveur_id = {{ claim = \"gaveur_id\", type = \"integer\" }}\n",
         idp.authenticator("keycloak")
     );
-    let isolated = format!("require.expression = '{OWN} || \"admin\" in identity.roles || \"superviseur\" in identity.roles'");
+    let isolated = format!(
+        "require.expression = '{OWN} || \"admin\" in identity.roles || \"superviseur\" in identity.roles'"
+    );
     Setup::new(service.url())
         .with(&authenticator)
         .with("[identity.headers]\nx-gaveur-id = { attribute = \"gaveur_id\", optional = true }")
@@ -45,7 +47,8 @@ fn everybody_sees_their_own_data_and_some_see_all() {
     let (service, idp) = (Service::ok(""), Idp::start());
     let gate = farms(&service, &idp).start();
     let own = gaveur(&idp, 1);
-    for target in ["/api/gaveurs/1", "/api/gaveurs/%31", "/api/gaveurs/1/", "/api/gaveurs/1/lots?gaveur_id=2"] {
+    for target in ["/api/gaveurs/1", "/api/gaveurs/%31", "/api/gaveurs/1/", "/api/gaveurs/1/lots?gaveur_id=2"]
+    {
         get(target).bearer(&own).send(&gate).expect(200, target);
     }
     for name in ["admin", "superviseur"] {
@@ -70,7 +73,8 @@ fn everybody_sees_their_own_data_and_some_see_all() {
         let reply = get(target).bearer(&own).header("X-Gaveur-Id", "2").send(&gate);
         assert!(matches!(reply.status, 400 | 403), "{target}: {}", reply.status);
     }
-    for target in ["/api/gaveurs/1/../2", "/api/gaveurs/1%2F..%2F2", "/api/gaveurs/2;/1", "/api/gaveurs/1;x"] {
+    for target in ["/api/gaveurs/1/../2", "/api/gaveurs/1%2F..%2F2", "/api/gaveurs/2;/1", "/api/gaveurs/1;x"]
+    {
         let reply = get(target).bearer(&own).send(&gate);
         assert!(matches!(reply.status, 400 | 403), "{target}: {}", reply.status);
     }
@@ -109,7 +113,10 @@ fn claims_are_looked_at_as_they_stand_in_the_token() {
     let (service, idp) = (Service::ok(""), Idp::start());
     let gate = Setup::guarded(&service, &idp)
         .route("/plan", "require.expression = 'claims[\"https://a.example/plan\"].name == \"pro\"'")
-        .route("/accounts/{id}", "require.expression = 'claims.accounts.exists(x, x.id == path.id && \"read\" in x.rights)'")
+        .route(
+            "/accounts/{id}",
+            "require.expression = 'claims.accounts.exists(x, x.id == path.id && \"read\" in x.rights)'",
+        )
         .start();
     let plan = |name: &str| idp.token().claims(json!({ "https://a.example/plan": { "name": name } })).build();
     let pro = plan("pro");
@@ -136,7 +143,8 @@ fn the_log_says_why_without_any_value() {
     let text = reply.text();
     assert!(!text.contains("hunter2") && text.contains("does not satisfy"), "{text}");
     refused(&gate, reply, "an expression without a value");
-    let log: Vec<Value> = gate.log().into_iter().filter(|line| line["reason"] == "expression_false").collect();
+    let log: Vec<Value> =
+        gate.log().into_iter().filter(|line| line["reason"] == "expression_false").collect();
     let [line] = log.as_slice() else { panic!("{log:?}") };
     assert!(line.to_string().contains("the expression has no value: int failed"), "{line}");
     // The subject is the only thing of the token that the log has.
@@ -174,8 +182,11 @@ fn the_policy_s_expression_holds_everywhere_and_with_the_route_s() {
 #[test]
 fn a_request_is_what_it_is_and_not_what_it_says_of_itself() {
     let (service, idp) = (Service::ok(""), Idp::start());
-    let expression = "request.method in ['GET', 'HEAD'] && request.host == 'api.example' && request.client == '127.0.0.1'";
-    let gate = Setup::guarded(&service, &idp).route("/r/**", &format!("require.expression = \"{expression}\"")).start();
+    let expression =
+        "request.method in ['GET', 'HEAD'] && request.host == 'api.example' && request.client == '127.0.0.1'";
+    let gate = Setup::guarded(&service, &idp)
+        .route("/r/**", &format!("require.expression = \"{expression}\""))
+        .start();
     let token = idp.token().build();
     get("/r/x").bearer(&token).host("API.example:80").send(&gate).expect(200, "as required");
     refused(&gate, get("/r/x").bearer(&token).host("other.example").send(&gate), "another host");
@@ -188,7 +199,9 @@ fn a_request_is_what_it_is_and_not_what_it_says_of_itself() {
 #[test]
 fn an_expression_that_cannot_hold_does_not_start() {
     let service = Service::ok("");
-    let setup = Setup::new(service.url()).with(PUBLIC).route("/a/{id}", "access = \"authenticated\"\nrequire.expression = 'path.idd == 1'");
+    let setup = Setup::new(service.url())
+        .with(PUBLIC)
+        .route("/a/{id}", "access = \"authenticated\"\nrequire.expression = 'path.idd == 1'");
     let refusal = format!("{:?}", setup.refused());
     assert!(refusal.contains("routes[0].require.expression") && refusal.contains("never equal"), "{refusal}");
 }

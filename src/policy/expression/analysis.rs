@@ -6,24 +6,13 @@
 use super::kind::Kind;
 use super::matching::{self, PATTERN_PREFIX};
 use super::parse::{Flaw, Parsed};
+use super::rounds::{self, ROUNDS};
+use super::signatures::{self, Clash};
 use super::uses::{Names, Uses};
-use super::values::MOST_VALUES;
 use crate::identity::{QUOTAS, SET_ATTRIBUTES};
 use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo};
 use regex::Regex;
-
-/// How many rounds all macros of an expression may make together, if every list is as long as it may be.
-///
-/// Macros are the only loops of the language. What bounds an evaluation:
-/// - the depth of the tree, the length of the text ([`super::parse`]), and with them how often anything outside of a macro
-///   is done;
-/// - the number of values that it can look at, [`MOST_VALUES`] in all: a list of the token is no longer than that;
-/// - so the rounds of a macro are known: the length of its range, times those of the macro around it. One over a list of
-///   the token inside one over another is refused, one over a written list inside of it is not;
-/// - `map` is refused: it alone could make values out of values, which a chain of such makes grow exponentially;
-/// - patterns for `matches` are written out and compiled at start.
-pub(super) const ROUNDS: usize = 4 * MOST_VALUES;
 
 /// How deep macros may be nested.
 const MOST_NESTED: usize = 2;
@@ -85,7 +74,12 @@ impl<'a> Analysis<'a> {
         Self {
             text,
             source,
-            uses: Uses { attributes: Names::NONE, claims: Names::NONE, parameters: Names::NONE, request: false },
+            uses: Uses {
+                attributes: Names::NONE,
+                claims: Names::NONE,
+                parameters: Names::NONE,
+                request: false,
+            },
             patterns: Vec::new(),
             flaws: Vec::new(),
             scope: Vec::new(),
@@ -208,42 +202,18 @@ impl<'a> Analysis<'a> {
     }
 
     fn call(&mut self, id: u64, call: &mut CallExpr) -> Kind {
-        let name = call.func_name.clone();
         if call.target.is_none()
-            && let [left, right] = call.args.as_mut_slice()
+            && call.func_name == op::INDEX
+            && let [operand, index] = call.args.as_mut_slice()
         {
-            if name == op::INDEX {
-                return self.index(id, left, right);
-            }
-            let kinds = (self.kind(left), self.kind(right));
-            if let Some(kind) = self.binary(id, &name, kinds) {
-                return kind;
-            }
-            // It is a function then, whose arguments have been looked at.
-            return self.function(id, call, &[kinds.0, kinds.1]);
+            return self.index(id, operand, index);
         }
-        let mut kinds = Vec::new();
-        if let Some(target) = &mut call.target {
-            kinds.push(self.kind(target));
+        let parts = call.target.as_deref_mut().into_iter().chain(&mut call.args);
+        let kinds: Vec<Kind> = parts.map(|part| self.kind(part)).collect();
+        if call.func_name == "matches" {
+            self.pattern(id, call);
         }
-        for argument in &mut call.args {
-            kinds.push(self.kind(argument));
-        }
-        match (name.as_str(), kinds.as_slice()) {
-            (op::CONDITIONAL, [condition, one, other]) => {
-                self.expect(id, *condition, &[Kind::Boolean], "what stands before `?`");
-                one.or(*other)
-            }
-            (op::LOGICAL_NOT, [kind]) => {
-                self.expect(id, *kind, &[Kind::Boolean], "what stands after `!`");
-                Kind::Boolean
-            }
-            (op::NEGATE, [kind]) => {
-                self.expect(id, *kind, &[Kind::Integer, Kind::Double], "what stands after `-`");
-                *kind
-            }
-            _ => self.function(id, call, &kinds),
-        }
+        self.settle(id, signatures::result(&call.func_name, call.target.is_some(), &kinds))
     }
 
     fn index(&mut self, id: u64, operand: &mut IdedExpr, index: &mut IdedExpr) -> Kind {
@@ -252,102 +222,15 @@ impl<'a> Analysis<'a> {
             return self.member(id, operand, &name);
         }
         let (kind, index) = (self.kind(operand), self.kind(index));
-        let fits = match kind {
-            Kind::List => index == Kind::Unknown || index.is_number(),
-            Kind::Map => index.may_be(&[Kind::Text, Kind::Boolean]) || index.is_number(),
-            kind => kind == Kind::Unknown,
-        };
-        if !fits {
-            let hint = "maps have members by name, lists by number";
-            self.flaw(id, format!("{kind} has no member by {index}"), hint);
-        }
-        Kind::Unknown
+        self.settle(id, signatures::index(kind, index))
     }
 
-    /// The kind of what an operator makes of two values; none if it is no operator.
-    fn binary(&mut self, id: u64, name: &str, (left, right): (Kind, Kind)) -> Option<Kind> {
-        match name {
-            op::LOGICAL_AND | op::LOGICAL_OR => {
-                self.expect(id, left, &[Kind::Boolean], "what stands left of `&&` or `||`");
-                self.expect(id, right, &[Kind::Boolean], "what stands right of `&&` or `||`");
-            }
-            op::EQUALS | op::NOT_EQUALS => {
-                if !left.may_equal(right) {
-                    let hint = "convert one of them: string(…), int(…)";
-                    self.flaw(id, format!("{left} and {right} are never equal"), hint);
-                }
-            }
-            op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS => {
-                let unordered = [Kind::List, Kind::Map, Kind::Null, Kind::Type];
-                if !left.may_equal(right) || unordered.contains(&left) || unordered.contains(&right) {
-                    let hint = "compare numbers with numbers, text with text";
-                    self.flaw(id, format!("{left} and {right} have no order"), hint);
-                }
-            }
-            op::IN => self.expect(id, right, &[Kind::List, Kind::Map], "what stands right of `in`"),
-            op::ADD | op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO => {
-                return Some(self.arithmetic(id, name == op::ADD, (left, right)));
-            }
-            _ => return None,
-        }
-        Some(Kind::Boolean)
-    }
-
-    fn arithmetic(&mut self, id: u64, joins: bool, (left, right): (Kind, Kind)) -> Kind {
-        let numbers = [Kind::Integer, Kind::Unsigned, Kind::Double];
-        let fits = |kind: Kind| {
-            kind.may_be(&numbers) || (joins && matches!(kind, Kind::Text | Kind::Bytes | Kind::List))
-        };
-        let same = left == right || left == Kind::Unknown || right == Kind::Unknown;
-        if !(fits(left) && fits(right) && same) {
-            let hint = "convert one of them: string(…), int(…), double(…)";
-            self.flaw(id, format!("{left} and {right} cannot be calculated with"), hint);
-        }
-        if left == Kind::Unknown { right } else { left }
-    }
-
-    fn expect(&mut self, id: u64, kind: Kind, expected: &[Kind], what: &str) {
-        if let (false, Some(first)) = (kind.may_be(expected), expected.first()) {
-            self.flaw(id, format!("{what} is {kind}, not {first}"), "compare it with something, or convert it");
-        }
-    }
-
-    /// A function of the language; `kinds` are those of its target, if there is one, and its arguments.
-    fn function(&mut self, id: u64, call: &mut CallExpr, kinds: &[Kind]) -> Kind {
-        let is_member = call.target.is_some();
-        let all = |expected: &[Kind]| kinds.iter().all(|kind| kind.may_be(expected));
-        let (fits, kind) = match (call.func_name.as_str(), is_member, kinds.len()) {
-            ("size", _, 1) => (all(&[Kind::Text, Kind::Bytes, Kind::List, Kind::Map]), Kind::Integer),
-            ("contains" | "startsWith" | "endsWith", true, 2) => (all(&[Kind::Text]), Kind::Boolean),
-            ("matches", _, 2) => {
-                self.pattern(id, call);
-                (all(&[Kind::Text]), Kind::Boolean)
-            }
-            ("string", false, 1) => (all(&[Kind::Boolean, Kind::Bytes]) || conversion(kinds), Kind::Text),
-            ("int", false, 1) => (conversion(kinds), Kind::Integer),
-            ("uint", false, 1) => (conversion(kinds), Kind::Unsigned),
-            ("double", false, 1) => (conversion(kinds), Kind::Double),
-            ("bool", false, 1) => (all(&[Kind::Boolean, Kind::Text]), Kind::Boolean),
-            ("bytes", false, 1) => (all(&[Kind::Bytes, Kind::Text]), Kind::Bytes),
-            ("type", false, 1) => (true, Kind::Type),
-            ("dyn", false, 1) => (true, Kind::Unknown),
-            ("map", true, _) => {
-                self.flaw(id, "there is no `map` here", "use exists, all, exists_one or filter");
-                return Kind::List;
-            }
-            (name, ..) => {
-                let message = format!("there is no function {name} of this form");
-                let hint = "see the list of functions in docs/expressions.md";
-                self.flaw(id, message, hint);
-                return Kind::Unknown;
-            }
-        };
-        if !fits {
-            let given: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-            let message = format!("{} cannot take {}", call.func_name, given.join(" and "));
-            self.flaw(id, message, "see the list of functions in docs/expressions.md");
-        }
-        kind
+    /// The kind that comes out; after a clash nothing is known.
+    fn settle(&mut self, id: u64, kind: Result<Kind, Clash>) -> Kind {
+        kind.unwrap_or_else(|Clash { message, hint }| {
+            self.flaw(id, message, hint);
+            Kind::Unknown
+        })
     }
 
     /// Compiles the pattern of `matches`: one that came with a token could be as large as a token, and would be compiled
@@ -370,7 +253,8 @@ impl<'a> Analysis<'a> {
     /// A macro: `all`, `exists`, `exists_one` or `filter`.
     fn each(&mut self, id: u64, each: &mut ComprehensionExpr) -> Kind {
         let range = self.kind(&mut each.iter_range);
-        self.expect(id, range, &[Kind::List, Kind::Map], "what a macro goes through");
+        let range = signatures::expect(range, &[Kind::List, Kind::Map], "what a macro goes through");
+        self.settle(id, range);
         let name = each.iter_var.as_str();
         let is_known = VARIABLES.contains(&name) || TYPES.contains(&name);
         if is_known || self.scope.contains(&each.iter_var) {
@@ -381,7 +265,7 @@ impl<'a> Analysis<'a> {
             return Kind::Unknown;
         }
         let before = self.times;
-        self.times = before.saturating_mul(longest(&each.iter_range));
+        self.times = before.saturating_mul(rounds::longest(&each.iter_range));
         self.rounds = self.rounds.saturating_add(self.times);
         self.nested = self.nested.saturating_add(1);
         let outside = self.scope.len();
@@ -391,62 +275,20 @@ impl<'a> Analysis<'a> {
         self.scope.truncate(outside);
         self.nested = self.nested.saturating_sub(1);
         self.times = before;
-        let boolean = |step: &CallExpr| matches!(step.func_name.as_str(), op::LOGICAL_AND | op::LOGICAL_OR);
-        match &each.loop_step.expr {
-            Expr::Call(step) if boolean(step) => Kind::Boolean,
-            Expr::Call(step) if step.func_name == op::ADD => {
-                self.flaw(id, "there is no `map` here", "use exists, all, exists_one or filter");
-                Kind::List
-            }
-            _ if kind == Kind::Boolean => kind,
-            _ => {
-                if !keeps_elements(each) {
-                    self.flaw(id, "there is no `map` here", "use exists, all, exists_one or filter");
-                }
-                Kind::List
-            }
+        if kind == Kind::Boolean || rounds::is_boolean(each) {
+            return Kind::Boolean;
         }
-    }
-}
-
-/// Whether a macro makes a list of elements as they are: `filter`, or what is the same.
-fn keeps_elements(each: &ComprehensionExpr) -> bool {
-    let Expr::Call(step) = &each.loop_step.expr else { return false };
-    let Some(Expr::Call(add)) = step.args.get(1).map(|expr| &expr.expr) else { return false };
-    let Some(Expr::List(list)) = add.args.get(1).map(|expr| &expr.expr) else { return false };
-    list.elements.iter().all(|element| matches!(&element.expr, Expr::Ident(name) if *name == each.iter_var))
-}
-
-/// How many elements a list or map has at most.
-fn longest(range: &IdedExpr) -> usize {
-    match &range.expr {
-        Expr::List(list) => list.elements.len(),
-        Expr::Map(map) => map.entries.len(),
-        Expr::Comprehension(each) => longest(&each.iter_range),
-        Expr::Call(call) => match (call.func_name.as_str(), call.args.as_slice()) {
-            (op::ADD, [left, right]) => longest(left).saturating_add(longest(right)),
-            (op::CONDITIONAL, [_, one, other]) => longest(one).max(longest(other)),
-            // A list out of a written list may be as long as the text, which is no more than other lists.
-            _ => MOST_VALUES,
-        },
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Select(_) | Expr::Struct(_) => {
-            MOST_VALUES
+        if !rounds::keeps_elements(each) {
+            self.flaw(id, "there is no `map` here", "use exists, all, exists_one or filter");
         }
+        Kind::List
     }
-}
-
-fn conversion(kinds: &[Kind]) -> bool {
-    kinds.iter().all(|kind| kind.is_number() || kind.may_be(&[Kind::Text]))
 }
 
 /// Line and column of a character, counted from 1.
 fn position(text: &str, start: u32) -> (usize, usize) {
     let before = text.chars().take(usize::try_from(start).unwrap_or(usize::MAX));
     before.fold((1, 1), |(line, column), character| {
-        if character == '\n' {
-            (line.saturating_add(1), 1)
-        } else {
-            (line, column.saturating_add(1))
-        }
+        if character == '\n' { (line.saturating_add(1), 1) } else { (line, column.saturating_add(1)) }
     })
 }

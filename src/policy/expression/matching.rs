@@ -66,6 +66,7 @@ pub(super) fn declare(environment: &mut Env) -> Result<(), DeclarationError> {
     )
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the interpreter hands its arguments over")]
 fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let [text, pattern] = arguments.as_slice() else {
         return Err(ExecutionError::invalid_argument_count(2, arguments.len()));

@@ -116,13 +116,9 @@ pub(super) fn children(expr: &Expr) -> Vec<&IdedExpr> {
     match expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
         Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
-        Expr::Comprehension(each) => vec![
-            &each.iter_range,
-            &each.accu_init,
-            &each.loop_cond,
-            &each.loop_step,
-            &each.result,
-        ],
+        Expr::Comprehension(each) => {
+            vec![&each.iter_range, &each.accu_init, &each.loop_cond, &each.loop_step, &each.result]
+        }
         Expr::List(list) => list.elements.iter().collect(),
         Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
         Expr::Select(select) => vec![&select.operand],

@@ -7,7 +7,9 @@ use crate::facts::{CAPABILITIES, Holder};
 use crate::identity::{Attribute, QUOTAS, SET_ATTRIBUTES, Texts};
 use crate::quotas::Quota;
 use cel::Context;
-use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
+use cel::common::types::{
+    CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+};
 use cel::common::value::Val;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -15,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// How many values an expression may look at: the elements of all lists and maps that it names, and itself each. With
-/// [`super::analysis::ROUNDS`] this bounds the time of an evaluation.
+/// [`super::rounds::ROUNDS`] this bounds the time of an evaluation.
 pub(super) const MOST_VALUES: usize = 1024;
 
 /// How much text they may have, in bytes: four times the longest token.
@@ -151,7 +153,8 @@ impl Making {
             Value::String(text) => self.text(Cow::Borrowed(text.as_str())),
             Value::Array(list) => {
                 self.take(0)?;
-                let elements = list.iter().map(|element| self.json(element)).collect::<Result<Vec<_>, _>>()?;
+                let elements =
+                    list.iter().map(|element| self.json(element)).collect::<Result<Vec<_>, _>>()?;
                 Ok(Box::new(CelList::from(elements)))
             }
             Value::Object(object) => {
