@@ -2,6 +2,7 @@
 
 mod authenticators;
 mod entitlements;
+mod expressions;
 mod facade;
 mod identity;
 mod judges;
@@ -10,6 +11,7 @@ mod routes;
 mod secrets;
 mod server;
 mod upstreams;
+mod warnings;
 
 use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
@@ -69,12 +71,13 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     server::check(config, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, problems);
-    let authenticators = authenticators::compile(config, world, problems);
+    let routes = routes::compile(config, paths, problems);
+    let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
+    let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity_headers = identity::headers(config, problems);
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
-    let routes = routes::compile(config, paths, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }

@@ -75,3 +75,13 @@ pub struct Config {
     #[serde(default)]
     pub log: log::Log,
 }
+
+impl Config {
+    /// Whether an expression may look at claims, as far as its text says. This is known before anything is compiled, so that
+    /// whoever asks authorities need not keep their answers for nothing.
+    #[must_use]
+    pub fn may_use_claims(&self) -> bool {
+        let required = self.routes.iter().map(|route| &route.require).chain([&self.policy.require]);
+        required.filter_map(|require| require.expression.as_deref()).any(|text| text.contains("claims"))
+    }
+}

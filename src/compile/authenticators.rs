@@ -56,7 +56,12 @@ impl DraftKind {
     }
 }
 
-pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Authenticators> {
+pub(super) fn compile(
+    config: &Config,
+    world: &World,
+    keeps_claims: bool,
+    problems: &mut Problems,
+) -> Option<Authenticators> {
     let written = &config.authenticators;
     let at = KeyPath::root("authenticators");
     let drafts: Vec<Option<Draft>> =
@@ -87,7 +92,7 @@ pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -
             }
             DraftKind::Authority(draft) => {
                 let (kind, running, figures) =
-                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock));
+                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock), keeps_claims);
                 compiled.inquiries.push(running);
                 compiled.figures.push((Arc::clone(&name), figures));
                 kind

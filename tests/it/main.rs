@@ -32,6 +32,7 @@ mod drain;
 mod engine;
 #[cfg(test)]
 mod entitlements;
+mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
