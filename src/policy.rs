@@ -7,7 +7,7 @@ pub mod router;
 pub use route::{Asking, Bypass, Permit, Route};
 
 use crate::target::Target;
-use router::Router;
+use router::{Router, Rule};
 
 /// Every rule of a configuration.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ impl Policy {
             Some(found) => found,
             None => (self.routes.len(), &self.fallback),
         }
+    }
+
+    /// Which requests each place is for, in the order of the configuration; the fallback is not among them.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule<usize>] {
+        self.router.rules()
     }
 
     /// Every rule in the order of places, the fallback last.
