@@ -54,6 +54,7 @@ pub trait Witness {
     /// Why the credential is refused, and the place of the authenticator that says so.
     fn identify(
         &self,
+        route: &Route,
         candidate: Option<&Candidate<'_>>,
         at: UnixTime,
         client: Option<IpAddr>,
@@ -80,6 +81,7 @@ pub struct Authorities<'a> {
 impl Witness for Authorities<'_> {
     async fn identify(
         &self,
+        _: &Route,
         candidate: Option<&Candidate<'_>>,
         at: UnixTime,
         client: Option<IpAddr>,
@@ -214,7 +216,7 @@ async fn judge(
         let credential = extract(generation.lookup(place), asked)?;
         observer.credential(credential.as_ref());
         known.word = credential.as_ref().and_then(Candidate::subprotocol);
-        known.session = authenticate(witness, credential.as_ref(), asked, observer).await?;
+        known.session = authenticate(witness, (route, credential.as_ref()), asked, observer).await?;
     }
     let session = known.session.as_ref();
     let entitled = match session {
@@ -247,11 +249,11 @@ fn extract<'a>(lookup: &'a Lookup, asked: &Asked<'a>) -> Result<Option<Candidate
 
 async fn authenticate(
     witness: &impl Witness,
-    credential: Option<&Candidate<'_>>,
+    (route, credential): (&Route, Option<&Candidate<'_>>),
     asked: &Asked<'_>,
     observer: &mut impl Observer,
 ) -> Result<Option<Rc<Session>>, Denial> {
-    match witness.identify(credential, asked.at, asked.client).await {
+    match witness.identify(route, credential, asked.at, asked.client).await {
         Ok(Some(session)) => {
             observer.authenticator(session.authenticator);
             observer.identified(&session);

@@ -32,6 +32,7 @@ pub mod decide;
 pub mod denial;
 pub mod entitle;
 pub mod entitlements;
+pub mod explain;
 pub mod facade;
 pub mod facts;
 pub mod footprint;
