@@ -7,6 +7,7 @@ mod explain;
 mod healthcheck;
 mod run;
 mod schema;
+mod test;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,18 @@ enum Command {
         after_help = "Example:\n  sidegate explain --config sidegate.toml --path /orders --claims claims.json"
     )]
     Explain(Box<explain::Arguments>),
+    /// Run policy tests: 0 when all pass, else 1.
+    ///
+    /// Each request of the files is decided by the same code as the gate's, and compared with what is expected. Nobody is
+    /// asked over the network.
+    #[command(after_help = "Example:\n  sidegate test --config sidegate.toml tests.toml")]
+    Test {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Files with [[tests]].
+        #[arg(required = true, value_name = "TESTS")]
+        files: Vec<PathBuf>,
+    },
     /// Ask the running gate whether it is ready: 0 when it is, else 1.
     ///
     /// Reads the address of [admin] from the configuration and waits for at most two seconds. Made for images
@@ -131,6 +144,7 @@ fn obey(command: &Command, console: &mut Console<'_>) -> Status {
             Err(status) => status,
         },
         Command::Explain(arguments) => explain::explain(arguments, console),
+        Command::Test { config, files } => test::test(&config.file, files, console),
         Command::Healthcheck(config) => healthcheck::healthcheck(&config.file, console),
         Command::Schema => schema::schema(console),
         Command::Completions { shell } => completions::completions(*shell, Cli::command(), console),

@@ -57,5 +57,6 @@ pub mod shutdown;
 pub mod stream;
 pub mod target;
 pub mod telemetry;
+pub mod trial;
 pub mod wire;
 pub mod worker;

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::config::load::{LoadError, Loaded, load};
 use crate::config::problem::Problems;
 use crate::console::{Console, Status};
+use crate::explain::{Explainer, Fetching};
 use std::path::Path;
 
 /// Reads and compiles a configuration; errors and warnings go to standard error.
@@ -13,7 +14,7 @@ pub(super) fn check(file: &Path, bypass: bool, console: &mut Console<'_>) -> Res
 }
 
 /// Reads a configuration. What `compile` finds in the rest of one that is wrong is reported with what is wrong.
-pub(super) fn read(
+fn read(
     file: &Path,
     console: &mut Console<'_>,
     compile: impl Fn(&Loaded) -> Problems,
@@ -32,8 +33,17 @@ pub(super) fn read(
     })
 }
 
+/// Reads and compiles a configuration for explaining; warnings are left to `check`.
+pub(super) fn explainer(file: &Path, console: &mut Console<'_>) -> Result<(Explainer, Fetching), Status> {
+    let loaded = read(file, console, |loaded| Explainer::build(loaded).1)?;
+    match Explainer::build(&loaded) {
+        (Some(built), _) => Ok(built),
+        faulty => compiled(&loaded, faulty, console),
+    }
+}
+
 /// Reports what was found on compiling.
-pub(super) fn compiled<T>(
+fn compiled<T>(
     loaded: &Loaded,
     (compiled, problems): (Option<T>, Problems),
     console: &mut Console<'_>,

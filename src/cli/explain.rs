@@ -71,8 +71,7 @@ pub(super) fn explain(arguments: &Arguments, console: &mut Console<'_>) -> Statu
 
 fn try_explain(arguments: &Arguments, console: &mut Console<'_>) -> Result<Explanation, Status> {
     let mut question = read(arguments, console)?;
-    let loaded = check::read(&arguments.config.file, console, |loaded| Explainer::build(loaded).1)?;
-    let (explainer, fetching) = check::compiled(&loaded, Explainer::build(&loaded), console)?;
+    let (explainer, fetching) = check::explainer(&arguments.config.file, console)?;
     if let Some(name) = question.authenticator.as_ref().filter(|name| !explainer.takes_claims(name)) {
         console.complain(format_args!("sidegate: there is no authenticator {name:?} that has claims"));
         return Err(Status::Usage);
@@ -86,7 +85,7 @@ fn try_explain(arguments: &Arguments, console: &mut Console<'_>) -> Result<Expla
 }
 
 /// Explains on a runtime like that of a worker.
-pub(super) fn on_this_thread(
+fn on_this_thread(
     explainer: &Explainer,
     fetching: Option<Fetching>,
     question: &Question,

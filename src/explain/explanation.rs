@@ -133,6 +133,9 @@ pub struct Forward {
     pub removed: Vec<Removed>,
     /// The fields that it gets from sidegate.
     pub set: Vec<Set>,
+    /// All fields that it gets; they may hold credentials, and are not told.
+    #[serde(skip)]
+    pub headers: Vec<Set>,
 }
 
 /// A client's field that is not passed on as it was sent.

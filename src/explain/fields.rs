@@ -65,6 +65,12 @@ pub(super) fn set(
     clean.keys().filter(is_ours).map(|name| Set { name: name.to_string(), value: value(name) }).collect()
 }
 
+/// All fields of a request.
+pub(super) fn all(headers: &HeaderMap) -> Vec<Set> {
+    let value = |name| headers.get_all(name).iter().map(text).collect::<Vec<_>>().join(", ");
+    headers.keys().map(|name| Set { name: name.to_string(), value: value(name) }).collect()
+}
+
 fn is_same(sent: &HeaderMap, clean: &HeaderMap, name: &HeaderName) -> bool {
     sent.get_all(name).iter().eq(clean.get_all(name).iter())
 }

@@ -15,9 +15,7 @@ impl Display for Explanation {
         let websocket = if request.websocket { " (WebSocket)" } else { "" };
         writeln!(out, "{} {} at {}{websocket}", request.method, request.path, request.host)?;
         writeln!(out)?;
-        if let Some(path) = self.path.as_ref().filter(|path| **path != request.path) {
-            line(out, "path", path)?;
-        }
+        line(out, "path", self.path.as_deref().unwrap_or("refused before it was looked at"))?;
         if let Some(rule) = &self.rule {
             list(
                 out,

@@ -64,6 +64,7 @@ impl<'a> Trace<'a> {
             path: path.path().to_owned(),
             removed: fields::removed(sent, &clean, hygiene, self.config),
             set: fields::set(sent, &clean, hygiene, self.config),
+            headers: fields::all(&clean),
         });
         if self.target.as_ref().is_some_and(|target| target.query() != path.query()) {
             self.note("the credential in the query is not passed on");
