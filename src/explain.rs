@@ -5,6 +5,7 @@
 
 mod credentials;
 mod explanation;
+mod fetching;
 mod fields;
 mod question;
 mod rules;
@@ -16,7 +17,6 @@ pub use explanation::{Entitlements, Explanation, Forward, Requirement, Rule, Ver
 pub use question::{Fault, Question, facts};
 
 use crate::authn::cache::Bounds;
-use crate::authn::keys::Refresher;
 use crate::clock::{Clock, SystemClock};
 use crate::compile::{Compiled, World, compile};
 use crate::config::Config;
@@ -31,6 +31,7 @@ use crate::peer::{Peer, Scheme};
 use crate::sessions::Sessions;
 use crate::telemetry::tally::Tally;
 use crate::wire::head::Limits;
+use fetching::Fetching;
 use http::HeaderValue;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -50,30 +51,13 @@ pub struct Explainer {
     sessions: Sessions,
     tally: Arc<Tally>,
     clock: Arc<dyn Clock>,
-}
-
-/// What fetches keys; without it, only keys from files are known.
-pub struct Fetching(Vec<Refresher>);
-
-impl std::fmt::Debug for Fetching {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Fetching").finish_non_exhaustive()
-    }
-}
-
-impl Fetching {
-    /// Fetches, on this thread's local runtime, until the explainer is gone.
-    pub fn start(self) {
-        for refresher in self.0 {
-            drop(tokio::task::spawn_local(refresher.run()));
-        }
-    }
+    fetching: Fetching,
 }
 
 impl Explainer {
     /// Compiles a configuration as a gate does. There is an explainer if and only if the problems are no more than warnings.
     #[must_use]
-    pub fn build(loaded: &Loaded) -> (Option<(Self, Fetching)>, Problems) {
+    pub fn build(loaded: &Loaded) -> (Option<Self>, Problems) {
         // An error means that there is a provider already, and it is this one.
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -84,14 +68,15 @@ impl Explainer {
         (compiled.map(|compiled| Self::new(loaded, compiled, clock)), problems)
     }
 
-    fn new(loaded: &Loaded, compiled: Compiled, clock: Arc<dyn Clock>) -> (Self, Fetching) {
-        let Compiled { generation, refreshers, .. } = compiled;
+    fn new(loaded: &Loaded, compiled: Compiled, clock: Arc<dyn Clock>) -> Self {
+        let Compiled { generation, stores, refreshers, .. } = compiled;
         let tally = Arc::new(Tally::default());
         let bounds = Bounds { signatures: NonZeroU32::MIN, bytes: 1 << 20 };
         let headers = Arc::clone(&generation.identity_headers);
         let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(&tally));
         let (config, document) = (loaded.config.clone(), loaded.document.clone());
-        (Self { config, document, generation, sessions, tally, clock }, Fetching(refreshers))
+        let fetching = Fetching::new(stores, refreshers);
+        Self { config, document, generation, sessions, tally, clock, fetching }
     }
 
     /// The names of the routes, in the order of the configuration.
@@ -106,7 +91,7 @@ impl Explainer {
         self.config.authenticators.get(authenticator).is_some_and(|known| known.claims().is_some())
     }
 
-    /// Decides about a request, and says why.
+    /// Decides about a request, and says why. It needs a local runtime: whoever must be asked over the network is asked there.
     pub async fn explain(&self, question: &Question) -> Explanation {
         let mut trace = Trace::new((&self.config, &self.document, &self.generation), question);
         let limits = &self.config.server.limits;
@@ -149,7 +134,8 @@ impl Explainer {
             entitlements: generation.entitlements.as_ref(),
             tally: &self.tally,
         };
-        let standin = Standin { config: &self.config, generation, question, authorities };
+        let (config, fetching) = (&self.config, &self.fetching);
+        let standin = Standin { config, generation, question, authorities, fetching };
         let decision = decide(generation, &standin, arrival, trace).await?;
         trace.rewritten(&headers, peer.trusted, decision);
         Ok(())

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::config::load::{LoadError, Loaded, load};
 use crate::config::problem::Problems;
 use crate::console::{Console, Status};
-use crate::explain::{Explainer, Fetching};
+use crate::explain::Explainer;
 use std::path::Path;
 
 /// Reads and compiles a configuration; errors and warnings go to standard error.
@@ -34,7 +34,7 @@ fn read(
 }
 
 /// Reads and compiles a configuration for explaining; warnings are left to `check`.
-pub(super) fn explainer(file: &Path, console: &mut Console<'_>) -> Result<(Explainer, Fetching), Status> {
+pub(super) fn explainer(file: &Path, console: &mut Console<'_>) -> Result<Explainer, Status> {
     let loaded = read(file, console, |loaded| Explainer::build(loaded).1)?;
     match Explainer::build(&loaded) {
         (Some(built), _) => Ok(built),

@@ -2,7 +2,7 @@
 
 use super::check;
 use crate::console::{Console, Status};
-use crate::explain::{Explainer, Explanation, Fault, Fetching, Question, facts};
+use crate::explain::{Explanation, Fault, Question, facts};
 use clap::Args;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -71,32 +71,18 @@ pub(super) fn explain(arguments: &Arguments, console: &mut Console<'_>) -> Statu
 
 fn try_explain(arguments: &Arguments, console: &mut Console<'_>) -> Result<Explanation, Status> {
     let mut question = read(arguments, console)?;
-    let (explainer, fetching) = check::explainer(&arguments.config.file, console)?;
+    let explainer = check::explainer(&arguments.config.file, console)?;
     if let Some(name) = question.authenticator.as_ref().filter(|name| !explainer.takes_claims(name)) {
         console.complain(format_args!("sidegate: there is no authenticator {name:?} that has claims"));
         return Err(Status::Usage);
     }
     question.offline = question.claims.is_some();
-    let fetching = Some(fetching).filter(|_| !question.offline);
-    on_this_thread(&explainer, fetching, &question).map_err(|error| {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = runtime.map_err(|error| {
         console.complain(format_args!("sidegate: {error}"));
         Status::Failed
-    })
-}
-
-/// Explains on a runtime like that of a worker.
-fn on_this_thread(
-    explainer: &Explainer,
-    fetching: Option<Fetching>,
-    question: &Question,
-) -> std::io::Result<Explanation> {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    Ok(runtime.block_on(async {
-        if let Some(fetching) = fetching {
-            fetching.start();
-        }
-        explainer.explain(question).await
-    }))
+    })?;
+    Ok(runtime.block_on(explainer.explain(&question)))
 }
 
 fn read(arguments: &Arguments, console: &mut Console<'_>) -> Result<Question, Status> {

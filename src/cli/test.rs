@@ -17,7 +17,7 @@ pub(super) fn test(config: &Path, files: &[PathBuf], console: &mut Console<'_>) 
 }
 
 fn try_test(config: &Path, files: &[PathBuf], console: &mut Console<'_>) -> Result<Status, Status> {
-    let (explainer, _) = check::explainer(config, console)?;
+    let explainer = check::explainer(config, console)?;
     let tests = read(files, &explainer, console)?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let runtime = runtime.map_err(|error| {

@@ -25,7 +25,7 @@ impl Display for Explanation {
             line(out, "access", access(rule))?;
         }
         if let Some(credential) = &self.credential {
-            line(out, "credential", found(credential, self.authenticator.is_some()))?;
+            line(out, "credential", found(credential, self))?;
         }
         if let Some(judge) = &self.authenticator {
             line(out, "authenticator", format_args!("{} ({}): {}", judge.name, judge.kind, judge.result))?;
@@ -88,11 +88,13 @@ fn access(rule: &Rule) -> String {
     format!("{}{shadow}", rule.access)
 }
 
-fn found(credential: &Credential, judged: bool) -> String {
-    match &credential.found {
-        Some(found) => format!("found in {found}"),
-        None if judged => "given by its claims".to_owned(),
-        None => format!("none in {}", credential.places.join(", ")),
+fn found(credential: &Credential, explanation: &Explanation) -> String {
+    let places = credential.places.join(", ");
+    match (&credential.found, explanation.verdict.reason) {
+        (Some(found), _) => format!("found in {found}"),
+        (None, "credential_malformed" | "credential_repeated") => format!("refused; looked for in {places}"),
+        (None, _) if explanation.authenticator.is_some() => "given by its claims".to_owned(),
+        (None, _) => format!("none in {places}"),
     }
 }
 

@@ -90,6 +90,9 @@ impl<'a> Trace<'a> {
             text: refusal.map(|refusal| refusal.text().to_owned()),
             cause: refusal.and_then(Denial::source).map(str::to_owned),
         };
+        if matches!(reason, Reason::CredentialMalformed | Reason::CredentialRepeated) {
+            self.credential(None);
+        }
         let identified = self.explanation.identity.is_some();
         if let Some(authenticator) = self.explanation.authenticator.as_mut().filter(|_| !identified) {
             reason.label().clone_into(&mut authenticator.result);
@@ -105,7 +108,7 @@ impl<'a> Trace<'a> {
                 "the claims are taken as verified: signature, issuer, audience and times were not checked",
             );
         } else if assumed {
-            self.note("the claims play no part here: no authenticator of the rule that has claims was asked");
+            self.note("the claims play no part here: they were not asked for");
         }
         if self.question.facts.is_some() && !self.explanation.entitlements.needed {
             self.note("the facts play no part here: nothing depends on them");

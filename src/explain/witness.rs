@@ -1,5 +1,6 @@
 //! Who is asked while a decision is explained: what was given, and otherwise those whom a gate asks.
 
+use super::fetching::Fetching;
 use super::question::Question;
 use crate::authn::claims::{ClaimMap, ClaimPath, subject};
 use crate::authn::jwt::Refusal;
@@ -26,6 +27,7 @@ pub(super) struct Standin<'a> {
     pub(super) generation: &'a Generation,
     pub(super) question: &'a Question,
     pub(super) authorities: Authorities<'a>,
+    pub(super) fetching: &'a Fetching,
 }
 
 /// The kind of an authenticator, as the configuration and `auth_method` call it.
@@ -83,6 +85,11 @@ impl Witness for Standin<'_> {
         client: Option<IpAddr>,
     ) -> Result<Option<Rc<Session>>, (usize, Denial)> {
         let Some(claims) = &self.question.claims else {
+            if self.question.offline {
+                self.fetching.refuse();
+            } else if candidate.is_some() {
+                self.fetching.begin().await;
+            }
             return self.authorities.identify(route, candidate, at, client).await;
         };
         let Some(place) = self.place(route) else { return Ok(None) };
@@ -93,8 +100,9 @@ impl Witness for Standin<'_> {
     }
 
     async fn facts(&self, session: &Rc<Session>, at: UnixTime) -> Result<Entitled, Denial> {
-        let Some(entitlements) = &self.generation.entitlements else { return Ok(None) };
-        url(entitlements, session)?;
+        if let Some(entitlements) = &self.generation.entitlements {
+            url(entitlements, session)?;
+        }
         if let Some(facts) = &self.question.facts {
             let (fresh_until, stale_until) = (UnixTime::NEVER, UnixTime::NEVER);
             return Ok(Some(Arc::new(Answer {
@@ -107,9 +115,9 @@ impl Witness for Standin<'_> {
         if !self.question.offline && self.question.claims.is_none() {
             return self.authorities.facts(session, at).await;
         }
-        match entitlements.on_error {
-            OnError::Allow => Ok(None),
-            OnError::Deny => {
+        match self.config.entitlements.as_ref().map(|entitlements| entitlements.on_error) {
+            Some(OnError::Allow) | None => Ok(None),
+            Some(OnError::Deny) => {
                 Err(Denial::new(Reason::AuthorityUnavailable)
                     .because("no facts are given, and nobody is asked"))
             }

@@ -4,11 +4,13 @@ use super::Test;
 use super::compare::reasons;
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::trials::{Amount, Expect, Facts as WrittenFacts, LoadedTrials, Trial};
-use crate::explain::{Explainer, Question};
+use crate::explain::{Explainer, Fault, Question};
 use crate::facts::Facts;
 use crate::quotas::Quota;
 use http::{HeaderName, StatusCode};
 use std::net::IpAddr;
+
+const LINE_HINT: &str = "write it as it stands in a request, on one line";
 
 /// Compiles the tests of a file.
 ///
@@ -21,41 +23,34 @@ pub fn compile(loaded: &LoadedTrials, explainer: &Explainer) -> Result<Vec<Test>
         let at = KeyPath::root("tests").index(index);
         check_expected(&written.expect, explainer, &at.key("expect"), &mut problems);
         let question = question(written, explainer, &at, &mut problems);
-        tests.extend(question.map(|question| Test {
+        tests.push(Test {
             name: written.name.clone(),
             place: format!("{}:{}", loaded.document.name(), loaded.document.line(&at)),
             question,
             expect: written.expect.clone(),
-        }));
+        });
     }
     if problems.has_errors() { Err(loaded.document.render(&problems)) } else { Ok(tests) }
 }
 
-fn question(
-    written: &Trial,
-    explainer: &Explainer,
-    at: &KeyPath,
-    problems: &mut Problems,
-) -> Option<Question> {
-    let mut question = request(written, &at.key("request"), problems)?;
+fn question(written: &Trial, explainer: &Explainer, at: &KeyPath, problems: &mut Problems) -> Question {
+    let mut question = request(written, &at.key("request"), problems);
     if let Some(token) = &written.token {
         if written.claims.is_some() {
             let hint = "give a token that is judged, or claims that are taken as verified";
             problems.error(at.key("token"), "cannot stand beside `claims`", hint);
         }
-        let added = question.header("authorization", &format!("Bearer {token}"));
-        added
-            .map_err(|fault| problems.error(at.key("token"), fault.0, "write the token on one line"))
-            .ok()?;
+        if let Err(fault) = question.header("authorization", &format!("Bearer {token}")) {
+            problems.error(at.key("token"), fault.0, LINE_HINT);
+        }
     }
     if let Some(claims) = &written.claims {
         let json = json(&toml::Value::Table(claims.0.clone()));
-        let hint =
-            "write strings, numbers, booleans, lists and tables; a date is a number of seconds in a token";
-        let assumed = json.ok_or_else(|| "has a value that no token has".to_owned());
-        let assumed =
-            assumed.and_then(|json| question.assume(&json.to_string()).map_err(|fault| fault.to_string()));
-        assumed.map_err(|why| problems.error(at.key("claims"), why, hint)).ok()?;
+        let json = json.ok_or_else(|| Fault("has a value that no token has".to_owned()));
+        if let Err(fault) = json.and_then(|json| question.assume(&json.to_string())) {
+            let hint = "write strings, numbers, booleans, lists and tables; tokens have seconds for a date";
+            problems.error(at.key("claims"), fault.0, hint);
+        }
     }
     if let Some(name) = &written.authenticator {
         if !explainer.takes_claims(name) {
@@ -69,22 +64,25 @@ fn question(
     question.authenticator.clone_from(&written.authenticator);
     question.facts = written.facts.as_ref().map(facts);
     question.offline = true;
-    Some(question)
+    question
 }
 
-fn request(written: &Trial, at: &KeyPath, problems: &mut Problems) -> Option<Question> {
-    const HINT: &str = "write it as it stands in a request, on one line";
+fn request(written: &Trial, at: &KeyPath, problems: &mut Problems) -> Question {
     let request = &written.request;
-    let mut question = Question::new(&request.method, &request.path)
-        .map_err(|fault| problems.error(at.clone(), fault.0, HINT))
-        .ok()?;
+    let question = Question::new(&request.method, &request.path);
+    let mut question = question.unwrap_or_else(|fault| {
+        problems.error(at.clone(), fault.0, LINE_HINT);
+        Question::default()
+    });
     let host = request.host.iter().map(|host| ("host", at.key("host"), host));
     let headers = request.headers.iter().flat_map(|(name, values)| {
         let at = at.key("headers").key(name);
         values.iter().map(move |value| (name.as_str(), at.clone(), value))
     });
     for (name, at, value) in host.chain(headers) {
-        question.header(name, value).map_err(|fault| problems.error(at, fault.0, HINT)).ok()?;
+        if let Err(fault) = question.header(name, value) {
+            problems.error(at, fault.0, LINE_HINT);
+        }
     }
     if let Some(text) = &request.client {
         question.client = text.parse::<IpAddr>().ok();
@@ -96,7 +94,7 @@ fn request(written: &Trial, at: &KeyPath, problems: &mut Problems) -> Option<Que
     if request.websocket {
         question.upgrade();
     }
-    Some(question)
+    question
 }
 
 fn check_expected(expect: &Expect, explainer: &Explainer, at: &KeyPath, problems: &mut Problems) {

@@ -29,6 +29,8 @@ mod drain;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod facade;
 #[cfg(test)]
 mod forward;
@@ -50,6 +52,8 @@ mod limits;
 mod path_settings;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
