@@ -4,9 +4,11 @@ mod api_key;
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod healthcheck;
 mod run;
 mod schema;
+mod test;
 mod token;
 
 #[cfg(test)]
@@ -64,6 +66,26 @@ enum Command {
     /// Warnings alone leave the exit status at 0.
     #[command(after_help = "Example:\n  sidegate check --config sidegate.toml")]
     Check(ConfigFile),
+    /// Say what would become of a request, and why: 0 when it is admitted, else 1.
+    ///
+    /// The same code as the gate's decides. A token is judged with the keys of the configuration, which are fetched if need
+    /// be; claims from a file need neither keys nor network.
+    #[command(
+        after_help = "Example:\n  sidegate explain --config sidegate.toml --path /orders --claims claims.json"
+    )]
+    Explain(Box<explain::Arguments>),
+    /// Run policy tests: 0 when all pass, else 1.
+    ///
+    /// Each request of the files is decided by the same code as the gate's, and compared with what is expected. Nobody is
+    /// asked over the network.
+    #[command(after_help = "Example:\n  sidegate test --config sidegate.toml tests.toml")]
+    Test {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Files with [[tests]].
+        #[arg(required = true, value_name = "TESTS")]
+        files: Vec<PathBuf>,
+    },
     /// Ask the running gate whether it is ready: 0 when it is, else 1.
     ///
     /// Reads the address of [admin] from the configuration and waits for at most two seconds. Made for images
@@ -118,7 +140,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Status {
     let status = match Cli::try_parse_from(arguments) {
         Ok(cli) => obey(&cli.command, console),
-        Err(answer) => explain(&answer, console),
+        Err(answer) => answered(&answer, console),
     };
     console.conclude(status)
 }
@@ -139,6 +161,8 @@ fn obey(command: &Command, console: &mut Console<'_>) -> Status {
             }
             Err(status) => status,
         },
+        Command::Explain(arguments) => explain::explain(arguments, console),
+        Command::Test { config, files } => test::test(&config.file, files, console),
         Command::Healthcheck(config) => healthcheck::healthcheck(&config.file, console),
         Command::Token { command } => {
             match command.config().map(|file| check::check(file, false, console)).transpose() {
@@ -153,7 +177,7 @@ fn obey(command: &Command, console: &mut Console<'_>) -> Status {
 }
 
 /// `--help` and `--version` are answers too: what clap has to say need not be a complaint.
-fn explain(answer: &clap::Error, console: &mut Console<'_>) -> Status {
+fn answered(answer: &clap::Error, console: &mut Console<'_>) -> Status {
     let text = answer.render().to_string();
     if answer.use_stderr() {
         console.complain(text.trim_end());

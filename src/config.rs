@@ -24,6 +24,7 @@ mod report;
 pub mod schema;
 pub mod server;
 mod shape;
+pub mod trials;
 pub mod units;
 pub mod upstream;
 

@@ -8,7 +8,7 @@ pub mod router;
 pub use route::{Asking, Bypass, Permit, Route};
 
 use crate::target::Target;
-use router::Router;
+use router::{Router, Rule};
 
 /// Every rule of a configuration.
 #[derive(Debug)]
@@ -40,6 +40,12 @@ impl Policy {
     #[must_use]
     pub fn wants_claims(&self) -> bool {
         self.routes().any(|route| route.requirements.need_claims())
+    }
+
+    /// Which requests each place is for, in the order of the configuration; the fallback is not among them.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule<usize>] {
+        self.router.rules()
     }
 
     /// Every rule in the order of places, the fallback last.

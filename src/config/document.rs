@@ -123,6 +123,13 @@ impl Document {
         &self.name
     }
 
+    /// The line on which a key or table begins, counted from 1.
+    #[must_use]
+    pub fn line(&self, path: &KeyPath) -> usize {
+        let before = self.text.get(..self.locate(path)).unwrap_or_default();
+        before.matches('\n').count().saturating_add(1)
+    }
+
     /// A copy of the tree, as the file says it: nothing has been put in from the environment.
     pub(super) fn tree(&self) -> Node {
         self.root.clone()

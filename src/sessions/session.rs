@@ -86,6 +86,23 @@ impl Origin {
 }
 
 impl Session {
+    /// A session that nobody verified anything for: what a request would be with such an identity. It is worth nothing
+    /// to a gate, which makes its own.
+    #[must_use]
+    pub fn assumed(authenticator: usize, identity: Identity, subject: Arc<str>, headers: Prepared) -> Self {
+        Self {
+            authenticator,
+            identity,
+            subject,
+            headers,
+            ends: UnixTime::NEVER,
+            claims: None,
+            known: Known::default(),
+            origin: None,
+            basis: Basis::Word,
+        }
+    }
+
     /// Whether the key that signed it is still in the set; a set that was looked at before costs one comparison.
     pub(super) fn rests_on(&self, keys: &KeySet) -> bool {
         let Basis::Key(key, seen_in) = &self.basis else { return false };

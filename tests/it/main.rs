@@ -32,6 +32,9 @@ mod drain;
 mod engine;
 #[cfg(test)]
 mod entitlements;
+#[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod expressions;
 #[cfg(test)]
 mod facade;
@@ -57,6 +60,8 @@ mod limits;
 mod path_settings;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
