@@ -155,7 +155,7 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let Compiled { generation, stores, refreshers, key_files } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures, key_files } = self.compiled;
         let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
         if generation.bypass.is_some() {
             tracing::warn!(
@@ -164,6 +164,9 @@ impl App {
         }
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
+        }
+        for inquiry in inquiries {
+            drop(spawn_local(inquiry));
         }
         for file in &key_files {
             drop(spawn_local(Arc::clone(file).follow()));
@@ -174,6 +177,7 @@ impl App {
         let probes = Rc::new(Admin {
             metrics: Arc::clone(&metrics),
             stores,
+            authorities: figures,
             key_files,
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),

@@ -93,6 +93,12 @@ impl Places {
         if errors.is_empty() { Ok(Self(compiled)) } else { Err(errors) }
     }
 
+    /// Whether one credential could be found in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().any(|place| other.0.iter().any(|theirs| place.overlaps(theirs)))
+    }
+
     /// The places that `other` reads as well, whatever tokens begin with.
     pub fn shared_with<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Shared<'a>> {
         self.0.iter().enumerate().flat_map(move |(position, place)| {

@@ -237,7 +237,11 @@ fn single(key: Result<Key, KeyError>) -> Result<Loaded, LoadError> {
     Ok(Loaded { set: KeySet::single(key?), ignored: Ignored::default() })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// Reads a file of up to 1 MiB.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |error| LoadError::File(path.to_owned(), error);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
