@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// START is 2023-11-14T22:13:20Z; this key ("sb_key") ends a minute later, and is for one network.
+/// START is 2023-11-14T22:13:20Z; this key (`sb_key`) ends a minute later, and is for one network.
 const ENTRY: &str = "[[keys]]\nid = \"a\"\nexpires = 2023-11-14T22:14:20Z\nallowed_ips = [\"10.0.0.0/8\"]\n\
     sha256 = \"4a8acf3e9abb54d4e6b09d3d882cd0bdd5c45c4ebca6f107daa3a9ac93a6f0ba\"\n";
 
