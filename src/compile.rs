@@ -11,6 +11,7 @@ mod secrets;
 mod server;
 mod upstreams;
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,6 +55,8 @@ pub struct Compiled {
     pub inquiries: Vec<Running>,
     /// How the asking goes, by authenticator; none = the entitlements.
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The key files, to be followed on the control thread, and for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
 }
 
 /// Compiles a configuration.
@@ -80,8 +83,15 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list: authenticators, stores, refreshers, mut inquiries, figures, client } =
-        authenticators?;
+    let Authenticators {
+        list: authenticators,
+        stores,
+        refreshers,
+        key_files,
+        mut inquiries,
+        figures,
+        client,
+    } = authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
         let (entitlements, running) = draft.open(client, world);
@@ -112,6 +122,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         refreshers,
         inquiries,
         figures,
+        key_files,
     })
 }
 

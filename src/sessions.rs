@@ -142,9 +142,12 @@ impl Sessions {
             tokio::task::yield_now().await;
             judged?
         };
+        let tally = self.entries.get(session.authenticator).map(|entry| &entry.tally);
         if session.admits(client) {
+            tally.inspect(|tally| tally.success.increment());
             return Ok(session);
         }
+        tally.inspect(|tally| tally.error.increment());
         Err((session.authenticator, Denial::new(Reason::ApiKeyAddress)))
     }
 
@@ -226,7 +229,6 @@ impl Sessions {
             let Some(session) = entry.known(token, now) else { continue };
             if candidates.len() == 1 || self.is_judge(place, candidates, session.origin.as_deref()) {
                 self.tally.cache_hits.increment();
-                entry.tally.success.increment();
                 return Some(session);
             }
         }
@@ -386,7 +388,6 @@ impl Sessions {
         let session = Rc::new(session);
         if let Some(entry) = self.entries.get(session.authenticator) {
             entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, session.weight());
-            entry.tally.success.increment();
         }
         session
     }

@@ -33,6 +33,7 @@ fn report(name: &str) -> String {
 #[test]
 fn contradictions_are_named_with_their_place_and_a_hint() {
     for name in [
+        "api-keys",
         "authenticators",
         "authorities",
         "everybody",

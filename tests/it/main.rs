@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authenticate;
@@ -70,6 +72,8 @@ mod support;
 mod thrift;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_commands;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
