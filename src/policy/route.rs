@@ -135,9 +135,7 @@ impl Route {
                 return Err(Denial::new(Reason::CredentialMissing));
             }
             (Access::Authenticated | Access::Optional, Some(holder)) => {
-                let Asking { target, client, claims, .. } = asking;
-                let about = Circumstances { target, pattern: self.pattern.as_ref(), client, claims };
-                self.requirements.check(&holder, &about)?;
+                self.requirements.check(&holder, &self.circumstances(&asking))?;
             }
         }
         if let Some(handshake) = asking.handshake {
@@ -148,6 +146,13 @@ impl Route {
             OnExpiry::Ignore => None,
         };
         Ok(Permit { upstream: self.upstream, tunnel_until })
+    }
+
+    /// What expressions may look at besides the identity.
+    #[must_use]
+    pub const fn circumstances<'a>(&'a self, asking: &Asking<'a>) -> Circumstances<'a> {
+        let Asking { target, client, claims, .. } = *asking;
+        Circumstances { target, pattern: self.pattern.as_ref(), client, claims }
     }
 
     /// What becomes of a request that was denied: nothing where verdicts hold; in shadow mode it passes all the same, and
