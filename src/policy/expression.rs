@@ -23,7 +23,6 @@ use crate::denial::{Denial, Reason};
 use crate::facts::{CAPABILITIES, Holder};
 use crate::identity::QUOTAS;
 use cel::common::ast::IdedExpr;
-use cel::common::types::CelBool;
 use cel::{Context, Env, ExecutionError, Value};
 use matching::Pattern;
 use parse::Flaw;
@@ -148,9 +147,9 @@ impl Expression {
         for (name, pattern) in &self.patterns {
             context.add_variable_as_val(name.as_str(), Box::new(pattern.clone()));
         }
-        let result = Value::resolve_val(&self.root, &context).map_err(|error| self.explain(&error))?;
-        let boolean = result.downcast_ref::<CelBool>().map(|value| *value.inner());
-        boolean.ok_or_else(|| "it is not a truth value".to_owned())
+        // Not the variant that returns a borrowed value: it is inlined here, with a frame several times as large.
+        let result = Value::resolve(&self.root, &context).map_err(|error| self.explain(&error))?;
+        if let Value::Bool(holds) = result { Ok(holds) } else { Err("it is not a truth value".to_owned()) }
     }
 
     /// What went wrong, without any value: most errors of the interpreter hold some.
@@ -160,11 +159,11 @@ impl Expression {
     )]
     fn explain(&self, error: &ExecutionError) -> String {
         if let ExecutionError::NoSuchKey(key) = error {
-            // A key may come out of the token; one that is written in the expression says nothing new.
-            return if self.text.contains(key.as_str()) {
-                format!("there is no {key}")
-            } else {
+            // A name that is not written in the expression comes out of the token.
+            return if self.uses.unwritten {
                 "a map lacks a key".to_owned()
+            } else {
+                format!("there is no {key}")
             };
         }
         match error {

@@ -79,6 +79,7 @@ impl<'a> Analysis<'a> {
                 claims: Names::NONE,
                 parameters: Names::NONE,
                 request: false,
+                unwritten: false,
             },
             patterns: Vec::new(),
             flaws: Vec::new(),
@@ -221,6 +222,7 @@ impl<'a> Analysis<'a> {
             let name = name.inner().to_owned();
             return self.member(id, operand, &name);
         }
+        self.uses.unwritten = true;
         let (kind, index) = (self.kind(operand), self.kind(index));
         self.settle(id, signatures::index(kind, index))
     }

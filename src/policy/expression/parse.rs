@@ -8,7 +8,7 @@ use std::thread;
 pub(super) const LONGEST: usize = 4096;
 
 /// How deep an expression may be nested, counting what macros expand to: evaluation recurses, and a worker's stack is 2 MiB.
-pub(super) const DEEPEST: usize = 40;
+pub(super) const DEEPEST: usize = 24;
 
 /// Parsing recurses as deep as the text is nested, before its depth can be known; this much is enough for the worst text of
 /// [`LONGEST`] bytes. It is only reserved: what is not used costs nothing.

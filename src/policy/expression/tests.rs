@@ -148,6 +148,7 @@ fn attributes_are_values_of_their_kind() {
         ("identity.plan.x == 1", "the expression has no value: _._ does not take (string, string)"),
         ("identity.roles[9] == ''", "the expression has no value: a list is too short"),
         ("identity[identity.plan] == 1", "the expression has no value: a map lacks a key"),
+        ("identity[identity.plan].pro == 1", "the expression has no value: a map lacks a key"),
         ("!identity.plan", "the expression has no value: !_ does not take (string)"),
         ("identity.plan - 1 == 0", "the expression has no value: sub does not take values of these types"),
     ] {
@@ -391,4 +392,21 @@ fn the_documented_examples_compile() {
     let mail = |address| Scene::new(&[("email", text(address))]);
     mail("x@a.example").passes("identity.email.matches('^[^@]+@(a|b)[.]example$')");
     mail("x@a.example.evil").fails("identity.email.matches('^[^@]+@(a|b)[.]example$')");
+}
+
+#[test]
+fn the_deepest_expression_needs_little_stack() {
+    let chain = |terms: usize| format!("true{}", " == true".repeat(terms));
+    let most = (1..100).take_while(|terms| compiled(&chain(*terms)).is_ok()).last().unwrap();
+    assert!(most > 15, "{most}");
+    let nested = |terms: usize| format!("{}identity.ok{}", "[[".repeat(terms), "]][0][0]".repeat(terms));
+    let lists = (1..100).take_while(|terms| compiled(&nested(*terms)).is_ok()).last().unwrap();
+    for text in [chain(most), nested(lists)] {
+        // A quarter of what a worker has, and without optimisation.
+        let thread = std::thread::Builder::new().stack_size(512 * 1024);
+        let expression = good(&text);
+        let scene = Scene::new(&[("ok", Attribute::Boolean(true))]);
+        let check = move || assert_eq!(scene.check(&expression), None);
+        thread.spawn(check).unwrap().join().unwrap();
+    }
 }

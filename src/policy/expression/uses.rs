@@ -55,4 +55,6 @@ pub(super) struct Uses {
     pub(super) parameters: Names,
     /// `request`.
     pub(super) request: bool,
+    /// Members by names that are not written out, so that errors may hold values.
+    pub(super) unwritten: bool,
 }
