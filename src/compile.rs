@@ -1,6 +1,7 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
 mod authenticators;
+mod cors;
 mod identity;
 mod responses;
 mod routes;
@@ -60,6 +61,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let identity_headers = identity::headers(config, problems);
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
+    let cors = cors::compile(config, problems);
     let routes = routes::compile(config, paths, problems);
     if problems.has_errors() {
         return None;
@@ -81,6 +83,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
             response_headers,
+            cors,
             body_bytes: config.server.limits.body_bytes.0,
             headers: usize::from(config.server.limits.headers),
         },

@@ -6,7 +6,7 @@
 use crate::authn::cache::Bounds;
 use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
-use crate::config::policy::Mode;
+use crate::config::policy::{Access, Mode};
 use crate::denial::{Denial, Reason};
 use crate::entitle::{Entitled, entitle};
 use crate::facts::Holder;
@@ -92,8 +92,10 @@ impl Gateway {
         let mut record = self.begin(&local, via, request.method(), request.headers());
         record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
+        let reader = local.reader(request.headers());
         match local.serve(via, request, &mut record).await {
-            Ok(Served::Response(response)) => local.finish(response, record),
+            Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
+            Ok(Served::Preflight(response)) => local.finish(response, record),
             Ok(Served::Tunnel(mut response, service, until)) => {
                 local.dress(&mut response, &mut record);
                 *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
@@ -104,7 +106,7 @@ impl Gateway {
                 let response = respond::denied(&denial, style);
                 record.status(denial.reason().status());
                 let (head, body) = response.into_parts();
-                local.finish(Response::from_parts(head, ResponseBody::own(body)), record)
+                local.share(local.finish(Response::from_parts(head, ResponseBody::own(body)), record), reader)
             }
         }
     }
@@ -120,6 +122,9 @@ impl Gateway {
         record.status(denial.reason().status());
         let mut fields = local.generation.response_headers.clone();
         fields.insert(X_REQUEST_ID, record.request_id().clone());
+        if let Some(cors) = &local.generation.cors {
+            cors.dress(&mut fields, cors.reader(&headers));
+        }
         let (answer, body) = respond::raw(denial, local.generation.denial_body, &fields);
         record.sent(body);
         answer
@@ -135,6 +140,15 @@ impl Gateway {
     }
 }
 
+/// What becomes of a request that is not refused.
+#[expect(clippy::large_enum_variant, reason = "nearly every request is forwarded, and a box would be one more allocation")]
+enum Course {
+    /// We answer it ourselves.
+    Preflight(Response<ResponseBody>),
+    /// The service does.
+    Forward(Admitted),
+}
+
 /// A request that may go on, and what its answer depends on.
 struct Admitted {
     outgoing: Outgoing,
@@ -148,6 +162,8 @@ struct Admitted {
 /// What a request that was let through led to.
 enum Served {
     Response(Response<ResponseBody>),
+    /// An answer of ours; no service was asked.
+    Preflight(Response<ResponseBody>),
     Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
 }
 
@@ -156,7 +172,7 @@ impl Served {
     fn is_admitted(&self) -> bool {
         match self {
             Self::Response(response) => !respond::is_refusal(response.status(), response.headers()),
-            Self::Tunnel(..) => true,
+            Self::Preflight(_) | Self::Tunnel(..) => true,
         }
     }
 }
@@ -202,7 +218,10 @@ impl Local {
         request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
-        let Admitted { outgoing, manner, word, shadow } = self.admit(via, request, record).await?;
+        let Admitted { outgoing, manner, word, shadow } = match self.admit(via, request, record).await? {
+            Course::Forward(admitted) => admitted,
+            Course::Preflight(response) => return Ok(Served::Preflight(response)),
+        };
         let served = match manner {
             Manner::Plain | Manner::Preflight => {
                 self.forward.send(outgoing, record).await.map(Served::Response)?
@@ -225,11 +244,15 @@ impl Local {
         via: &Via,
         request: Request<ClientBody>,
         record: &mut Record,
-    ) -> Result<Admitted, Denial> {
+    ) -> Result<Course, Denial> {
         let (head, body) = request.into_parts();
         let target = self.target(&head, record)?;
         let (lookup, route) = self.route(&target, record);
         let manner = Manner::of(&head, &body)?;
+        if let Some(response) = self.preflight(route, &manner, &head.headers) {
+            record.allowed();
+            return Ok(Course::Preflight(response));
+        }
         let asked = Asked { head: &head, target: &target, manner: &manner, client: record.address() };
         let mut known = Judged::default();
         let permit = match self.judge(route, lookup, &asked, &mut known, record).await {
@@ -255,7 +278,7 @@ impl Local {
         };
         let head = self.rewrite(via, head, told, record)?;
         let shadow = route.mode == Mode::Shadow;
-        Ok(Admitted { outgoing: Outgoing { permit, head, body }, manner, word, shadow })
+        Ok(Course::Forward(Admitted { outgoing: Outgoing { permit, head, body }, manner, word, shadow }))
     }
 
     /// Who is asking, what is known about them, and whether that suffices. What was found out stays in `known`, also when
@@ -268,6 +291,10 @@ impl Local {
         known: &mut Judged,
         record: &mut Record,
     ) -> Result<Permit, Denial> {
+        if asked.manner.is_preflight() && self.generation.cors.is_some() && route.access != Access::Deny {
+            // The others were answered already.
+            return Err(Denial::new(Reason::OriginRefused));
+        }
         if let Some(bypass) = self.generation.bypass {
             return route.pass_in_bypass(bypass);
         }
@@ -281,6 +308,21 @@ impl Local {
         let permit = permit(route, holder, session.as_deref(), asked)?;
         known.entitled = self.prepare_entitled(holder)?;
         Ok(permit)
+    }
+
+    /// The answer to a preflight, if we give one: only with `[cors]`, only to origins that it names, and not where nobody is
+    /// let in.
+    fn preflight(
+        &self,
+        route: &Route,
+        manner: &Manner,
+        headers: &HeaderMap,
+    ) -> Option<Response<ResponseBody>> {
+        let cors = self.generation.cors.as_ref()?;
+        if !manner.is_preflight() || route.access == Access::Deny {
+            return None;
+        }
+        cors.preflight(headers, ResponseBody::empty())
     }
 
     /// The only form of host and path that there is from here on.
@@ -381,6 +423,23 @@ impl Local {
 
     fn style(&self, version: Version, headers: &HeaderMap) -> Style {
         Style { body: self.generation.denial_body, grpc: is_grpc(headers), http1: version < Version::HTTP_2 }
+    }
+
+    /// The origin that may read the answer to a request; with `[cors]` only.
+    fn reader(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.generation.cors.as_ref().and_then(|cors| cors.reader(headers))
+    }
+
+    /// Tells the browser who may read a response; without `[cors]` that is the service's own business.
+    fn share(
+        &self,
+        mut response: Response<ResponseBody>,
+        reader: Option<HeaderValue>,
+    ) -> Response<ResponseBody> {
+        if let Some(cors) = &self.generation.cors {
+            cors.dress(response.headers_mut(), reader);
+        }
+        response
     }
 
     /// The head as the client gets it, the body tied to its record.

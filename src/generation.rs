@@ -6,6 +6,7 @@ use crate::config::log::DenialBody;
 use crate::denial::Denial;
 use crate::entitlements::Entitlements;
 use crate::headers::Hygiene;
+use crate::headers::cors::Cors;
 use crate::headers::trusted::IdentityHeaders;
 use crate::policy::{Bypass, Policy};
 use crate::proxy::connect::Upstream;
@@ -95,6 +96,8 @@ pub struct Generation {
     pub denial_body: DenialBody,
     /// Set on every response.
     pub response_headers: HeaderMap,
+    /// What browsers are told about other origins; none = it is the services' own business.
+    pub cors: Option<Cors>,
     /// The largest request body; 0 = unlimited.
     pub body_bytes: u64,
     /// Fields of a request head.

@@ -3,6 +3,7 @@
 //! A [`CleanHead`] can be made only here, and only a `CleanHead` can be forwarded.
 
 pub mod alias;
+pub mod cors;
 pub mod forwarded;
 pub mod hop_by_hop;
 pub mod trusted;

@@ -23,6 +23,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod cors;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod engine;
