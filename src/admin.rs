@@ -1,7 +1,9 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
+use crate::assertion::Assertions;
+use crate::assertion::ring::MAX_AGE;
 use crate::authn::keys::KeyStore;
-use crate::telemetry::metrics::{KeyFigures, Metrics};
+use crate::telemetry::metrics::{KeyFigures, Metrics, ReloadFigures};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -31,6 +33,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
+    /// What is signed for services, if anything is.
+    pub assertions: Option<Arc<Assertions>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -67,11 +71,15 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures()));
+                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures(), self.reload_figures()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
+            "/.well-known/jwks.json" => match &self.assertions {
+                Some(assertions) => key_set(assertions),
+                None => text(StatusCode::NOT_FOUND, "there is no [identity.assertion]\n"),
+            },
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
     }
@@ -89,6 +97,22 @@ impl Admin {
         };
         self.stores.iter().map(figures).collect()
     }
+
+    fn reload_figures(&self) -> Option<ReloadFigures> {
+        let (successes, errors) = self.assertions.as_ref()?.reloads();
+        Some(ReloadFigures { successes, errors })
+    }
+}
+
+/// The public keys of assertions (RFC 7517 §8.5).
+fn key_set(assertions: &Assertions) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, assertions.key_set());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    if let Ok(caching) = HeaderValue::try_from(format!("public, max-age={}", MAX_AGE.as_secs())) {
+        headers.insert(CACHE_CONTROL, caching);
+    }
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -148,9 +148,12 @@ impl App {
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
         let metrics = Arc::new(Metrics::new(sink.clone()));
-        let Compiled { generation, stores, refreshers } = self.compiled;
+        let Compiled { generation, stores, refreshers, assertion_key } = self.compiled;
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
+        }
+        if let Some(key) = assertion_key {
+            drop(spawn_local(key.run()));
         }
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
@@ -158,6 +161,7 @@ impl App {
         let probes = Rc::new(Admin {
             metrics: Arc::clone(&metrics),
             stores,
+            assertions: generation.assertions.clone(),
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });

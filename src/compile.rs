@@ -1,5 +1,6 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
+mod assertion;
 mod authenticators;
 mod cors;
 mod identity;
@@ -8,6 +9,7 @@ mod routes;
 mod server;
 mod upstreams;
 
+use crate::assertion::Follower;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -45,6 +47,8 @@ pub struct Compiled {
     pub stores: Vec<Arc<KeyStore>>,
     /// Keep the keys fresh, on the control thread.
     pub refreshers: Vec<Refresher>,
+    /// Keeps the key of assertions as its file has it, on the control thread.
+    pub assertion_key: Option<Follower>,
 }
 
 /// Compiles a configuration.
@@ -59,7 +63,10 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let upstreams = upstreams::compile(&config.upstreams, problems);
     let authenticators = authenticators::compile(&config.authenticators, world, problems);
     let identity_headers = identity::headers(config, problems);
-    let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
+    let assertion_header = identity::assertion_header(config, &identity_headers, problems);
+    let told = (&identity_headers, assertion_header.as_ref());
+    let hygiene = identity::hygiene(config, told, bypass, problems);
+    let assertion_key = assertion::compile(config, assertion_header, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     let routes = routes::compile(config, paths, problems);
@@ -79,6 +86,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             upstreams: upstreams?,
             hygiene: Arc::new(hygiene),
             identity_headers: Arc::new(identity_headers),
+            assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
             paths,
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
@@ -89,6 +97,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         },
         stores: authenticators.stores,
         refreshers: authenticators.refreshers,
+        assertion_key,
     })
 }
 

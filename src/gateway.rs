@@ -3,6 +3,7 @@
 //! Everything that admits or refuses is called from `Local::admit`, in the order in which it happens. There is
 //! one exit for refusals and one finish for the record.
 
+use crate::assertion::claims::Subject;
 use crate::authn::cache::Bounds;
 use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
@@ -192,7 +193,8 @@ impl Local {
         let tally = &recorder.tally;
         let headers = Arc::clone(&generation.identity_headers);
         Self {
-            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally)),
+            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
+                .with_assertions(generation.assertions.clone()),
             forward: Forward::new(
                 generation
                     .upstreams
@@ -416,9 +418,20 @@ impl Local {
             request_id: record.request_id().clone(),
             identity: told.session.map(|session| &session.headers),
             entitled: told.entitled,
+            assertion: self.assert(told.session, record.at())?,
             websocket: told.websocket,
         };
         Ok(self.generation.hygiene.clean(method, path, headers, cleaning))
+    }
+
+    /// The signed word about who is asking, where services want one.
+    fn assert(&self, session: Option<&Session>, now: UnixTime) -> Result<Option<Prepared>, Denial> {
+        let (Some(assertions), Some(session)) = (&self.generation.assertions, session) else {
+            return Ok(None);
+        };
+        let subject = Subject { name: &session.subject, identity: &session.identity, ends: session.ends };
+        let asserted = assertions.assert(&subject, &session.known.assertion, now);
+        asserted.map(Some).map_err(|unsigned| Denial::new(Reason::AuthorityUnavailable).because(unsigned))
     }
 
     fn style(&self, version: Version, headers: &HeaderMap) -> Style {

@@ -1,5 +1,6 @@
 //! One compiled configuration: everything that requests are judged by, immutable and shared by all workers.
 
+use crate::assertion::Assertions;
 use crate::authn::Authenticator;
 use crate::authn::credential::{Carrier, Credential, Found, Places};
 use crate::config::log::DenialBody;
@@ -88,6 +89,8 @@ pub struct Generation {
     pub hygiene: Arc<Hygiene>,
     /// What services are told.
     pub identity_headers: Arc<IdentityHeaders>,
+    /// What tells services the same under a signature.
+    pub assertions: Option<Arc<Assertions>>,
     /// How paths are canonicalised.
     pub paths: PathRules,
     /// Whose `X-Forwarded-*` is believed.

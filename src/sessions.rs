@@ -7,6 +7,7 @@ mod session;
 
 pub use session::Session;
 
+use crate::assertion::Assertions;
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwt::{Jwt, Refusal};
@@ -99,6 +100,7 @@ pub struct Sessions {
     signatures: RefCell<Signatures>,
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
+    assertions: Option<Arc<Assertions>>,
     tally: Arc<Tally>,
 }
 
@@ -118,7 +120,14 @@ impl Sessions {
         };
         let entries = authenticators.iter().map(entry).collect();
         let signatures = RefCell::new(Signatures::new(bounds.signatures));
-        Self { entries, signatures, space: RefCell::default(), headers, tally }
+        Self { entries, signatures, space: RefCell::default(), headers, assertions: None, tally }
+    }
+
+    /// With room for the assertions that are kept with sessions.
+    #[must_use]
+    pub fn with_assertions(mut self, assertions: Option<Arc<Assertions>>) -> Self {
+        self.assertions = assertions;
+        self
     }
 
     /// The session of a token that one of `candidates` vouches for, sent by `client`.
@@ -379,9 +388,12 @@ impl Sessions {
 
     /// Remembers a session from now until it must be judged anew.
     fn keep(&self, session: Session, token: &str, times: (UnixTime, UnixTime)) -> Rc<Session> {
+        let assertion =
+            self.assertions.as_ref().map_or(0, |assertions| assertions.weight(session.identity.weight()));
         let session = Rc::new(session);
         if let Some(entry) = self.entries.get(session.authenticator) {
-            entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, session.weight());
+            let weight = session.weight().saturating_add(assertion);
+            entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, weight);
             entry.tally.success.increment();
         }
         session

@@ -145,7 +145,7 @@ pub fn is_origin(text: &str) -> bool {
     };
     scheme.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
         && scheme.bytes().all(|byte| small(byte) || b"+-.".contains(&byte))
-        && authority.bytes().any(small)
+        && authority.bytes().next().is_some_and(|byte| small(byte) || byte == b'[')
         && authority.bytes().all(|byte| small(byte) || b"-._:[]".contains(&byte))
         && !authority.ends_with(usual_port)
         && !authority.ends_with(':')

@@ -24,6 +24,15 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How often a file was read again because it had changed.
+#[derive(Clone, Copy, Debug)]
+pub struct ReloadFigures {
+    /// It could be used.
+    pub successes: u64,
+    /// It could not, and what was read before still counts.
+    pub errors: u64,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -48,10 +57,15 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures]) -> String {
+    pub fn render(&self, keys: &[KeyFigures], assertion_key: Option<ReloadFigures>) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
         families.extend(key_families(keys));
+        families.push(reload_family(
+            "sidegate_assertion_key_reloads_total",
+            "Readings of the key of assertions after its file had changed.",
+            assertion_key,
+        ));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -103,6 +117,12 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             ignored.collect(),
         ),
     ]
+}
+
+fn reload_family(name: &str, help: &str, figures: Option<ReloadFigures>) -> MetricFamily {
+    let results = figures.map(|figures| [("error", figures.errors), ("success", figures.successes)]);
+    let metrics = results.into_iter().flatten().map(|(result, count)| counter(&[("result", result)], count));
+    family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
 /// Sums what every worker counted.
@@ -298,7 +318,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics};
+    use super::{KeyFigures, Metrics, ReloadFigures};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -326,7 +346,7 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys]);
+        let text = metrics.render(&[keys], Some(ReloadFigures { successes: 4, errors: 2 }));
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -338,6 +358,7 @@ mod tests {
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
+            "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }
