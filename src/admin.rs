@@ -71,7 +71,8 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures(), self.reload_figures()));
+                let mut response =
+                    text(StatusCode::OK, self.metrics.render(&self.key_figures(), self.reload_figures()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response

@@ -72,18 +72,14 @@ impl Assertions {
     ///
     /// # Errors
     /// If AWS-LC cannot sign; nothing may be forwarded then.
-    pub fn assert(
-        &self,
-        subject: &Subject<'_>,
-        kept: &Kept,
-        now: UnixTime,
-    ) -> Result<Prepared, Unsigned> {
+    pub fn assert(&self, subject: &Subject<'_>, kept: &Kept, now: UnixTime) -> Result<Prepared, Unsigned> {
         if let Some(field) = kept.at(now) {
             return Ok(field);
         }
         let end = now.plus(self.settings.ttl);
         let expires = end.min(subject.ends);
-        let claims = serde_json::to_vec(&self.settings.claims(subject, now, expires)).map_err(|_| Unsigned)?;
+        let claims =
+            serde_json::to_vec(&self.settings.claims(subject, now, expires)).map_err(|_| Unsigned)?;
         let text = sign(&self.signing.load(), &claims)?;
         let value = HeaderValue::try_from(text).map_err(|_| Unsigned)?;
         let field = Prepared::from(vec![(self.settings.header.clone(), value)]);

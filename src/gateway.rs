@@ -142,7 +142,10 @@ impl Gateway {
 }
 
 /// What becomes of a request that is not refused.
-#[expect(clippy::large_enum_variant, reason = "nearly every request is forwarded, and a box would be one more allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is forwarded, and a box would be one more allocation"
+)]
 enum Course {
     /// We answer it ourselves.
     Preflight(Response<ResponseBody>),

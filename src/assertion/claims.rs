@@ -70,6 +70,3 @@ fn told(value: &Attribute) -> Value {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

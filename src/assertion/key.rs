@@ -143,7 +143,8 @@ impl Pair {
             PrivateKeyDer::Pkcs8(der) => {
                 let der = der.secret_pkcs8_der();
                 let rsa = || RsaKeyPair::from_pkcs8(der).ok().and_then(Self::rsa);
-                let ed25519 = || Ed25519KeyPair::from_pkcs8(der).ok().map(|pair| Self::Ed25519(Box::new(pair)));
+                let ed25519 =
+                    || Ed25519KeyPair::from_pkcs8(der).ok().map(|pair| Self::Ed25519(Box::new(pair)));
                 rsa().or_else(|| Self::ec(|curve| EcdsaKeyPair::from_pkcs8(curve, der).ok())).or_else(ed25519)
             }
             _ => None,

@@ -47,7 +47,8 @@ pub(super) fn compile(config: &Config, problems: &mut Problems) -> Option<Cors> 
 
 /// There is one place where something is said about origins.
 fn check_response_headers(config: &Config, problems: &mut Problems) {
-    let about = |text: &&String| HeaderName::try_from(text.as_str()).is_ok_and(|name| is_about_origins(&name));
+    let about =
+        |text: &&String| HeaderName::try_from(text.as_str()).is_ok_and(|name| is_about_origins(&name));
     for text in config.response_headers.keys().filter(about) {
         let at = KeyPath::root("response_headers").key(text);
         problems.error(at, format!("[cors] says what {text} is"), "remove it here, or remove [cors]");
@@ -72,7 +73,9 @@ fn origins(written: &Written, at: &KeyPath, problems: &mut Problems) -> Option<O
     for (index, text) in written.allowed_origins.iter().enumerate() {
         let mut fault = |message: String, hint: &str| problems.error(key.index(index), message, hint);
         match HeaderValue::from_str(text) {
-            _ if text == ANY => fault("\"*\" stands beside others".to_owned(), "write [\"*\"], or name them all"),
+            _ if text == ANY => {
+                fault("\"*\" stands beside others".to_owned(), "write [\"*\"], or name them all")
+            }
             Ok(origin) if listed.contains(&origin) => fault(format!("{text} is named twice"), "name it once"),
             Ok(origin) if is_origin(text) => listed.push(origin),
             Ok(_) | Err(_) => fault(format!("{text:?} is not an origin as browsers send it"), ORIGIN_HINT),

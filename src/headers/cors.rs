@@ -99,8 +99,7 @@ impl Cors {
     /// Where the answer depends on the origin, it says so even when there was none, or caches would hand it to those who
     /// have one (Fetch §3.2, "CORS protocol and HTTP caches").
     pub fn dress(&self, headers: &mut HeaderMap, reader: Option<HeaderValue>) {
-        let theirs: Vec<HeaderName> =
-            headers.keys().filter(|name| is_about_origins(name)).cloned().collect();
+        let theirs: Vec<HeaderName> = headers.keys().filter(|name| is_about_origins(name)).cloned().collect();
         for name in theirs {
             headers.remove(name);
         }
@@ -163,7 +162,9 @@ fn asked_headers(request: &HeaderMap) -> Option<HeaderValue> {
 fn varies_by_origin(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(VARY).iter();
     let mut pieces = fields.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    pieces.any(|piece| [b"*".as_slice(), b"origin"].iter().any(|word| piece.trim_ascii().eq_ignore_ascii_case(word)))
+    pieces.any(|piece| {
+        [b"*".as_slice(), b"origin"].iter().any(|word| piece.trim_ascii().eq_ignore_ascii_case(word))
+    })
 }
 
 #[cfg(test)]

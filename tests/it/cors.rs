@@ -49,8 +49,7 @@ fn preflight_of(origin: &str) -> Ask {
 fn said(headers: &Headers) -> Vec<(String, String)> {
     let about = |name: &str| name.to_ascii_lowercase().starts_with("access-control-");
     let fields = headers.0.iter().filter(|(name, _)| about(name));
-    let mut said: Vec<_> =
-        fields.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+    let mut said: Vec<_> = fields.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
     said.sort();
     said
 }
@@ -127,7 +126,11 @@ fn a_preflight_from_elsewhere_is_refused() {
     let gate = Setup::guarded(&service, &idp).with(CORS).start();
     for origin in TRICKS {
         let reply = preflight_of(origin).send(&gate).expect(403, origin);
-        assert_eq!((said(&reply.headers), gate.reason(&reply).as_str()), (vec![], "origin_refused"), "{origin}");
+        assert_eq!(
+            (said(&reply.headers), gate.reason(&reply).as_str()),
+            (vec![], "origin_refused"),
+            "{origin}"
+        );
         assert!(varies(&reply.headers), "{origin}");
     }
     for second in [APP, "https://evil.example"] {

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod assertion;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authenticate;
