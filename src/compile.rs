@@ -3,6 +3,7 @@
 mod assertion;
 mod authenticators;
 mod cors;
+mod facade;
 mod identity;
 mod responses;
 mod routes;
@@ -70,6 +71,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     let routes = routes::compile(config, paths, problems);
+    let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
@@ -80,6 +82,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         generation: Generation {
             policy,
             lookups,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators.list)),
             authenticators: authenticators.list,
             entitlements: None,
             bypass,

@@ -21,6 +21,8 @@ mod authenticate;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod bypass;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod cli;
@@ -30,6 +32,8 @@ mod cors;
 mod drain;
 #[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod facade;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -52,6 +56,8 @@ mod path_settings;
 mod paths;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod shadow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]
