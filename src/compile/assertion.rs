@@ -21,12 +21,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<Follower> {
     let written = config.identity.assertion.as_ref()?;
-    let at = KeyPath::root("identity").key("assertion");
-    for (key, text) in [("audience", &written.audience), ("issuer", &written.issuer)] {
-        if text.is_empty() {
-            problems.error(at.key(key), "it is empty", "write what the service compares the claim with");
-        }
-    }
+    let at = KeyPath::root("identity").key("assertion").key("key_file");
     let settings = Settings {
         // What is wrong with the header is said already, and the key is looked at all the same.
         header: header.unwrap_or(HeaderName::from_static("x-identity-assertion")),
@@ -34,7 +29,6 @@ pub(super) fn compile(
         audience: written.audience.clone(),
         ttl: written.ttl.0,
     };
-    let at = at.key("key_file");
     match Follower::new(settings, &written.key_file, Arc::clone(&world.clock)) {
         Ok(follower) => {
             if is_readable_by_all(&written.key_file) {
