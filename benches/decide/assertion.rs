@@ -33,7 +33,8 @@ pub fn keys() -> Vec<(&'static str, Vec<u8>)> {
 pub fn assertions(name: &str, key: &[u8]) -> Arc<Assertions> {
     let path = std::env::temp_dir().join(format!("sidegate-bench-{}-{name}.pem", std::process::id()));
     let text = STANDARD.encode(key);
-    std::fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")).unwrap();
+    std::fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
+        .unwrap();
     let settings = Settings {
         header: HeaderName::from_static("x-identity-assertion"),
         issuer: "sidegate".to_owned(),
@@ -47,7 +48,6 @@ pub fn assertions(name: &str, key: &[u8]) -> Arc<Assertions> {
 
 /// One assertion, or the one that is kept.
 pub fn assert(assertions: &Assertions, session: &Session, kept: &Kept) -> Prepared {
-    let subject =
-        Subject { name: &session.subject, identity: &session.identity, ends: UnixTime::NEVER };
+    let subject = Subject { name: &session.subject, identity: &session.identity, ends: UnixTime::NEVER };
     assertions.assert(&subject, kept, UnixTime::from_seconds(1_800_000_000)).unwrap()
 }

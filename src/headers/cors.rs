@@ -72,9 +72,9 @@ impl Cors {
     ///
     /// It lists what is allowed, and the browser compares. Access to private networks is never granted.
     #[must_use]
-    pub fn preflight<B>(&self, request: &HeaderMap, body: B) -> Option<Response<B>> {
+    pub fn preflight(&self, request: &HeaderMap) -> Option<Response<()>> {
         let reader = self.reader(request)?;
-        let mut response = Response::new(body);
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, reader);

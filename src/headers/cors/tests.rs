@@ -37,7 +37,7 @@ fn lines(map: &HeaderMap) -> Vec<String> {
 #[test]
 fn a_preflight_reads_what_is_allowed() {
     let asked = headers(&[("origin", APP), ("access-control-request-private-network", "true")]);
-    let answer = listed().preflight(&asked, ()).unwrap();
+    let answer = listed().preflight(&asked).unwrap();
     assert_eq!(answer.status(), 204);
     assert_eq!(
         lines(answer.headers()),
@@ -70,7 +70,7 @@ fn only_an_exact_origin_and_only_one_may_read() {
         &[("referer", APP)],
     ] {
         assert_eq!(listed().reader(&headers(fields)), None, "{fields:?}");
-        assert!(listed().preflight(&headers(fields), ()).is_none(), "{fields:?}");
+        assert!(listed().preflight(&headers(fields)).is_none(), "{fields:?}");
     }
     assert_eq!(listed().reader(&headers(&[("origin", APP)])).unwrap(), APP);
 }
@@ -80,7 +80,7 @@ fn headers_that_are_asked_for_are_named_back_as_names() {
     let any = Cors { request_headers: RequestHeaders::Asked, ..cors(Origins::Any) };
     let asked = |values: &[&str]| {
         let fields: Vec<_> = values.iter().map(|value| ("access-control-request-headers", *value)).collect();
-        let answer = any.preflight(&headers(&fields), ()).unwrap();
+        let answer = any.preflight(&headers(&fields)).unwrap();
         answer.headers().get("access-control-allow-headers").map(|value| value.to_str().unwrap().to_owned())
     };
     assert_eq!(asked(&["X-A,  x-b"]).as_deref(), Some("x-a, x-b"));
@@ -217,7 +217,7 @@ proptest! {
         prop_assert!(told.iter().all(|told| *told == sent[0].as_str()));
         prop_assert_eq!(response.get_all("access-control-allow-credentials").iter().count(), told.len());
         prop_assert!(super::varies_by_origin(&response));
-        let preflight = cors.preflight(&request, ());
+        let preflight = cors.preflight(&request);
         prop_assert_eq!(preflight.is_some(), allowed);
         prop_assert!(preflight.is_none_or(|answer| answer.headers()[ACCESS_CONTROL_ALLOW_ORIGIN] == sent[0].as_str()));
     }
