@@ -123,8 +123,8 @@ fn assertions(bench: &mut Bench) {
     for (name, key) in assertion::keys() {
         let assertions = assertion::assertions(name, &key);
         let assert = |kept: &_| assertion::assert(&assertions, &session, kept);
-        bench.measure_with(&format!("assert/{name}"), Default::default, |kept| assert(kept));
-        let kept = Default::default();
+        bench.measure_with(&format!("assert/{name}"), assertion::Kept::default, |kept| assert(kept));
+        let kept = assertion::Kept::default();
         assert(&kept);
         bench.measure(&format!("assert/{name}/again"), || assert(&kept));
     }

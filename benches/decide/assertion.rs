@@ -8,8 +8,9 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::HeaderName;
+pub use sidegate::assertion::Kept;
 use sidegate::assertion::claims::{Settings, Subject};
-use sidegate::assertion::{Assertions, Follower, Kept};
+use sidegate::assertion::{Assertions, Follower};
 use sidegate::clock::{SystemClock, UnixTime};
 use sidegate::headers::trusted::Prepared;
 use sidegate::sessions::Session;

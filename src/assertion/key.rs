@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -80,13 +80,14 @@ impl SigningKey {
         let mut keys = PrivateKeyDer::pem_slice_iter(pem);
         let (Some(Ok(key)), None) = (keys.next(), keys.next()) else { return Err(SigningKeyError::Pem) };
         let pair = Pair::parse(&key).ok_or(SigningKeyError::Kind)?;
-        let (algorithm, mut jwk) = pair.public();
-        let kid = thumbprint(&jwk);
+        let (algorithm, required) = pair.public();
+        let kid = thumbprint(&required);
+        let mut jwk = required;
         for (name, value) in [("use", "sig"), ("alg", algorithm), ("kid", &kid)] {
-            jwk[name] = json!(value);
+            jwk.insert(name.to_owned(), json!(value));
         }
         let header = json!({ "alg": algorithm, "typ": "JWT", "kid": kid }).to_string();
-        Ok(Self { pair, kid, header: URL_SAFE_NO_PAD.encode(header), jwk })
+        Ok(Self { pair, kid, header: URL_SAFE_NO_PAD.encode(header), jwk: Value::Object(jwk) })
     }
 
     /// Its id: the thumbprint of RFC 7638.
@@ -162,14 +163,14 @@ impl Pair {
     }
 
     /// The algorithm, and the members of the public key that RFC 7638 §3.2 and RFC 8037 §2 require, in the order of names.
-    fn public(&self) -> (&'static str, Value) {
+    fn public(&self) -> (&'static str, Map<String, Value>) {
         match self {
             Self::Rsa(pair) => {
                 let key = pair.public_key();
                 let number = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
                 let e = number(key.exponent().big_endian_without_leading_zero());
                 let n = number(key.modulus().big_endian_without_leading_zero());
-                ("RS256", json!({ "e": e, "kty": "RSA", "n": n }))
+                ("RS256", members(&[("e", &e), ("kty", "RSA"), ("n", &n)]))
             }
             Self::Ec(pair) => {
                 // Uncompressed: a 4, then both coordinates.
@@ -178,19 +179,24 @@ impl Pair {
                 let (algorithm, curve) = if half == 32 { ("ES256", "P-256") } else { ("ES384", "P-384") };
                 let (x, y) = point.split_at_checked(half).unwrap_or_default();
                 let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-                (algorithm, json!({ "crv": curve, "kty": "EC", "x": x, "y": y }))
+                (algorithm, members(&[("crv", curve), ("kty", "EC"), ("x", &x), ("y", &y)]))
             }
             Self::Ed25519(pair) => {
                 let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-                ("EdDSA", json!({ "crv": "Ed25519", "kty": "OKP", "x": x }))
+                ("EdDSA", members(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", &x)]))
             }
         }
     }
 }
 
 /// The SHA-256 thumbprint of the required members of a key, in the order of names and without a space (RFC 7638 §3).
-fn thumbprint(required: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(digest(&SHA256, required.to_string().as_bytes()))
+fn thumbprint(required: &Map<String, Value>) -> String {
+    let text = Value::Object(required.clone()).to_string();
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
+}
+
+fn members(members: &[(&str, &str)]) -> Map<String, Value> {
+    members.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl KeyFile {
         std::fs::write(&self.0, text).unwrap();
         let age = Duration::from_secs(AGE.fetch_add(1, Ordering::Relaxed).into());
         let file = std::fs::File::options().write(true).open(&self.0).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH + age).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH.checked_add(age).unwrap()).unwrap();
     }
 
     fn follow(&self) -> Follower {

@@ -74,7 +74,7 @@ fn origins(written: &Written, at: &KeyPath, problems: &mut Problems) -> Option<O
         let mut fault = |message: String, hint: &str| problems.error(key.index(index), message, hint);
         match HeaderValue::from_str(text) {
             _ if text == ANY => {
-                fault("\"*\" stands beside others".to_owned(), "write [\"*\"], or name them all")
+                fault("\"*\" stands beside others".to_owned(), "write [\"*\"], or name them all");
             }
             Ok(origin) if listed.contains(&origin) => fault(format!("{text} is named twice"), "name it once"),
             Ok(origin) if is_origin(text) => listed.push(origin),

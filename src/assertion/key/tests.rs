@@ -1,4 +1,4 @@
-use super::{SigningKey, SigningKeyError, thumbprint};
+use super::{SigningKey, SigningKeyError, members, thumbprint};
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der, Pkcs8V1Der};
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde_json::json;
 use std::str::FromStr as _;
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -89,10 +88,10 @@ fn ids_are_the_thumbprints_of_the_standards() {
     // RFC 7638 §3.1, RFC 8037 A.3.
     let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W\
         -5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-    let rsa = json!({ "e": "AQAB", "kty": "RSA", "n": n });
+    let rsa = members(&[("e", "AQAB"), ("kty", "RSA"), ("n", n)]);
     assert_eq!(thumbprint(&rsa), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    let ed25519 = json!({ "crv": "Ed25519", "kty": "OKP", "x": x });
+    let ed25519 = members(&[("crv", "Ed25519"), ("kty", "OKP"), ("x", x)]);
     assert_eq!(thumbprint(&ed25519), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
 }
 
