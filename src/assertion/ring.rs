@@ -10,8 +10,9 @@ use std::time::Duration;
 /// How long services and proxies may keep the key set.
 pub const MAX_AGE: Duration = Duration::from_secs(5);
 
-/// How long a new key is published before it signs; longer than [`MAX_AGE`], since requests take their time.
-pub const OVERLAP: Duration = Duration::from_secs(10);
+/// How long a new key is published before it signs. Usual libraries (`PyJWT`, jose) ask again for a key that they do not know, but
+/// not within 30 s of the last time, and what they get then may be as old as [`MAX_AGE`].
+pub const OVERLAP: Duration = Duration::from_secs(60);
 
 /// How long after the last assertion's end its key stays published, for services whose clocks are behind.
 const LINGER: Duration = Duration::from_secs(60);
