@@ -3,8 +3,9 @@
 use crate::assertion::Assertions;
 use crate::assertion::ring::MAX_AGE;
 use crate::authn::keys::KeyStore;
+use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{KeyFigures, Metrics, ReloadFigures};
+use crate::telemetry::metrics::{AuthorityFigures, KeyFigures, Metrics, ReloadFigures};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -24,6 +25,8 @@ pub struct Admin {
     pub stores: Vec<Arc<KeyStore>>,
     /// What is signed for services, if anything is.
     pub assertions: Option<Arc<Assertions>>,
+    /// How the asking of authorities goes, by authenticator; none = the entitlements.
+    pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -60,8 +63,9 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response =
-                    text(StatusCode::OK, self.metrics.render(&self.key_figures(), self.reload_figures()));
+                let (keys, authorities) = (self.key_figures(), self.authority_figures());
+                let figures = self.metrics.render(&keys, &authorities, self.reload_figures());
+                let mut response = text(StatusCode::OK, figures);
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
@@ -91,6 +95,15 @@ impl Admin {
     fn reload_figures(&self) -> Option<ReloadFigures> {
         let (successes, errors) = self.assertions.as_ref()?.reloads();
         Some(ReloadFigures { successes, errors })
+    }
+
+    fn authority_figures(&self) -> Vec<AuthorityFigures> {
+        let figures = |(authenticator, figures): &(Option<Arc<str>>, Arc<Figures>)| AuthorityFigures {
+            authenticator: authenticator.clone(),
+            successes: figures.successes(),
+            errors: figures.errors(),
+        };
+        self.authorities.iter().map(figures).collect()
     }
 }
 

@@ -149,7 +149,7 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let Compiled { generation, stores, refreshers, assertion_key } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures, assertion_key } = self.compiled;
         let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
         if generation.bypass.is_some() {
             tracing::warn!(
@@ -162,6 +162,9 @@ impl App {
         if let Some(key) = assertion_key {
             drop(spawn_local(key.run()));
         }
+        for inquiry in inquiries {
+            drop(spawn_local(inquiry));
+        }
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
         }
@@ -169,6 +172,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             stores,
             assertions: generation.assertions.clone(),
+            authorities: figures,
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });

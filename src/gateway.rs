@@ -207,7 +207,8 @@ impl Local {
         if let Some(answer) = preflight {
             return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
         }
-        let outgoing = Outgoing { permit, head, body: self.body(body)? };
+        let body = self.body(body).inspect_err(|_| record.withdrawn())?;
+        let outgoing = Outgoing { permit, head, body };
         let served = match manner {
             Manner::Plain | Manner::Preflight => {
                 self.forward.send(outgoing, record).await.map(Served::Response)?

@@ -35,9 +35,12 @@ fn contradictions_are_named_with_their_place_and_a_hint() {
     for name in [
         "assertion",
         "authenticators",
+        "authorities",
         "cors",
         "cors-for-all",
+        "everybody",
         "identity",
+        "judges",
         "nobody",
         "routes",
         "upstreams",

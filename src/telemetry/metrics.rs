@@ -33,6 +33,17 @@ pub struct ReloadFigures {
     pub errors: u64,
 }
 
+/// How the asking of one authority goes.
+#[derive(Clone, Debug)]
+pub struct AuthorityFigures {
+    /// The authenticator that asks; none = the entitlements.
+    pub authenticator: Option<Arc<str>>,
+    /// How often there was an answer.
+    pub successes: u64,
+    /// How often there was none.
+    pub errors: u64,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -58,10 +69,16 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures], assertion_key: Option<ReloadFigures>) -> String {
+    pub fn render(
+        &self,
+        keys: &[KeyFigures],
+        authorities: &[AuthorityFigures],
+        assertion_key: Option<ReloadFigures>,
+    ) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
         families.extend(key_families(keys));
+        families.extend(authority_families(authorities));
         families.push(reload_family(
             "sidegate_assertion_key_reloads_total",
             "Readings of the key of assertions after its file had changed.",
@@ -130,6 +147,34 @@ fn reload_family(name: &str, help: &str, figures: Option<ReloadFigures>) -> Metr
     let results = figures.map(|figures| [("error", figures.errors), ("success", figures.successes)]);
     let metrics = results.into_iter().flatten().map(|(result, count)| counter(&[("result", result)], count));
     family(name, help, MetricType::COUNTER, metrics.collect())
+}
+
+fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
+    let (mut requests, mut fetches) = (Vec::new(), Vec::new());
+    for figures in authorities {
+        for (result, count) in [("error", figures.errors), ("success", figures.successes)] {
+            match &figures.authenticator {
+                Some(name) => {
+                    requests.push(counter(&[("authenticator", name.as_ref()), ("result", result)], count));
+                }
+                None => fetches.push(counter(&[("result", result)], count)),
+            }
+        }
+    }
+    [
+        family(
+            "sidegate_authority_requests_total",
+            "Questions about credentials that went out to authorities.",
+            MetricType::COUNTER,
+            requests,
+        ),
+        family(
+            "sidegate_entitlement_fetches_total",
+            "Questions about customers that went out to the entitlements service.",
+            MetricType::COUNTER,
+            fetches,
+        ),
+    ]
 }
 
 /// Sums what every worker counted.
@@ -325,7 +370,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics, ReloadFigures};
+    use super::{AuthorityFigures, KeyFigures, Metrics, ReloadFigures};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -353,7 +398,16 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys], Some(ReloadFigures { successes: 4, errors: 2 }));
+        let figures = |name: Option<&str>| AuthorityFigures {
+            authenticator: name.map(Into::into),
+            successes: 5,
+            errors: 0,
+        };
+        let text = metrics.render(
+            &[keys],
+            &[figures(Some("opaque")), figures(None)],
+            Some(ReloadFigures { successes: 4, errors: 2 }),
+        );
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -364,6 +418,8 @@ mod tests {
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
+            "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
             "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
         ] {

@@ -31,6 +31,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("inquiry", "telemetry"),
     ("telemetry", "request_id"),
     ("assertion", "headers"),
+    ("entitlements", "authn"),
     ("generation", "proxy"),
     ("compile", "generation"),
     ("compile", "proxy"),

@@ -33,6 +33,8 @@ mod drain;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod entitlements;
+#[cfg(test)]
 mod facade;
 #[cfg(test)]
 mod forward;
@@ -45,6 +47,8 @@ mod hosts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod keysets;
 #[cfg(test)]
 mod layering;
@@ -54,6 +58,8 @@ mod limits;
 mod path_settings;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
