@@ -17,6 +17,8 @@
 )]
 #![allow(unreachable_pub, reason = "nobody imports a benchmark")]
 
+#[path = "decide/assertion.rs"]
+mod assertion;
 #[path = "decide/bench.rs"]
 mod bench;
 #[path = "decide/stage.rs"]
@@ -42,6 +44,7 @@ fn main() {
     routes(&mut bench);
     authentication(&mut bench);
     verdicts(&mut bench);
+    assertions(&mut bench);
     whole(&mut bench);
     bench.finish();
 }
@@ -109,6 +112,24 @@ fn verdicts(bench: &mut Bench) {
             || Some(asked.head()),
             |head| stage.rewrite(head.take().unwrap(), &target, &session),
         );
+    }
+}
+
+/// What tells the service the same under a signature, by the kind of key; and once more, for the same session.
+fn assertions(bench: &mut Bench) {
+    let stage = Stage::new(10);
+    let asked = Asked::usual(PLAIN);
+    let target = stage.target(&asked);
+    let (lookup, route) = stage.route(&target);
+    let candidate = Stage::extract(route, lookup, &asked, &target).unwrap();
+    let session = stage.authenticate(&stage.sessions(), &candidate);
+    for (name, key) in assertion::keys() {
+        let assertions = assertion::assertions(name, &key);
+        let assert = |kept: &_| assertion::assert(&assertions, &session, kept);
+        bench.measure_with(&format!("assert/{name}"), assertion::Kept::default, |kept| assert(kept));
+        let kept = assertion::Kept::default();
+        assert(&kept);
+        bench.measure(&format!("assert/{name}/again"), || assert(&kept));
     }
 }
 

@@ -1,10 +1,12 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
+use crate::assertion::Assertions;
+use crate::assertion::ring::MAX_AGE;
 use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
 use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, Upkeep};
+use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -22,6 +24,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
+    /// What is signed for services, if anything is.
+    pub assertions: Option<Arc<Assertions>>,
     /// How the asking of authorities goes, by authenticator; none = the entitlements.
     pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The files of every authenticator of API keys.
@@ -67,12 +71,21 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
+            "/.well-known/jwks.json" => match &self.assertions {
+                Some(assertions) => key_set(assertions),
+                None => text(StatusCode::NOT_FOUND, "there is no [identity.assertion]\n"),
+            },
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
     }
 
     fn upkeep(&self) -> Upkeep {
-        Upkeep { keys: self.key_figures(), authorities: self.authority_figures(), files: self.file_figures() }
+        Upkeep {
+            keys: self.key_figures(),
+            authorities: self.authority_figures(),
+            files: self.file_figures(),
+            assertion_key: self.reload_figures(),
+        }
     }
 
     fn key_figures(&self) -> Vec<KeyFigures> {
@@ -87,6 +100,11 @@ impl Admin {
             }
         };
         self.stores.iter().map(figures).collect()
+    }
+
+    fn reload_figures(&self) -> Option<ReloadFigures> {
+        let (successes, errors) = self.assertions.as_ref()?.reloads();
+        Some(ReloadFigures { successes, errors })
     }
 
     fn authority_figures(&self) -> Vec<AuthorityFigures> {
@@ -106,6 +124,17 @@ impl Admin {
         };
         self.key_files.iter().map(figures).collect()
     }
+}
+
+/// The public keys of assertions (RFC 7517 §8.5).
+fn key_set(assertions: &Assertions) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, assertions.key_set());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    if let Ok(caching) = HeaderValue::try_from(format!("public, max-age={}", MAX_AGE.as_secs())) {
+        headers.insert(CACHE_CONTROL, caching);
+    }
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -155,7 +155,8 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let Compiled { generation, stores, refreshers, inquiries, figures, key_files } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures, key_files, assertion_key } =
+            self.compiled;
         let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
         if generation.bypass.is_some() {
             tracing::warn!(
@@ -164,6 +165,9 @@ impl App {
         }
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
+        }
+        if let Some(key) = assertion_key {
+            drop(spawn_local(key.run()));
         }
         for inquiry in inquiries {
             drop(spawn_local(inquiry));
@@ -177,6 +181,7 @@ impl App {
         let probes = Rc::new(Admin {
             metrics: Arc::clone(&metrics),
             stores,
+            assertions: generation.assertions.clone(),
             authorities: figures,
             key_files,
             ready_requires_keys: self.config.admin.ready_requires_keys,

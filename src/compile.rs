@@ -1,6 +1,8 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
+mod assertion;
 mod authenticators;
+mod cors;
 mod entitlements;
 mod expressions;
 mod facade;
@@ -13,6 +15,7 @@ mod server;
 mod upstreams;
 mod warnings;
 
+use crate::assertion::Follower;
 use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
@@ -53,6 +56,8 @@ pub struct Compiled {
     pub stores: Vec<Arc<KeyStore>>,
     /// Keep the keys fresh, on the control thread.
     pub refreshers: Vec<Refresher>,
+    /// Keeps the key of assertions as its file has it, on the control thread.
+    pub assertion_key: Option<Follower>,
     /// Ask authorities, on the control thread.
     pub inquiries: Vec<Running>,
     /// How the asking goes, by authenticator; none = the entitlements.
@@ -76,8 +81,12 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity_headers = identity::headers(config, problems);
-    let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
+    let assertion_header = identity::assertion_header(config, &identity_headers, problems);
+    let told = (&identity_headers, assertion_header.as_ref());
+    let hygiene = identity::hygiene(config, told, bypass, problems);
+    let assertion_key = assertion::compile(config, assertion_header, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
+    let cors = cors::compile(config, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
@@ -114,10 +123,12 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             upstreams: upstreams?,
             hygiene: Arc::new(hygiene),
             identity_headers: Arc::new(identity_headers),
+            assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
             paths,
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
             response_headers,
+            cors,
             body_bytes: config.server.limits.body_bytes.0,
             headers: usize::from(config.server.limits.headers),
         },
@@ -126,6 +137,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         inquiries,
         figures,
         key_files,
+        assertion_key,
     })
 }
 

@@ -4,6 +4,7 @@
 //! There is no other order anywhere. The gateway decides like this on what it verifies, `sidegate explain` and `sidegate
 //! test` on what they are told. Whoever is asked on the way is a [`Witness`], and whoever looks on an [`Observer`].
 
+use crate::assertion::claims::Subject;
 use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
 use crate::config::policy::Mode;
@@ -20,10 +21,10 @@ use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::tally::Tally;
-use http::Method;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
+use http::{Method, Response};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -132,6 +133,8 @@ pub struct Decision {
     pub manner: Manner,
     /// The subprotocol that stood in front of a token.
     pub word: Option<HeaderValue>,
+    /// The answer to a preflight, where it is ours: then nobody else is asked.
+    pub preflight: Option<Box<Response<()>>>,
     /// Whether the rule is in shadow mode.
     pub shadow: bool,
 }
@@ -166,7 +169,7 @@ pub async fn decide(
             permit
         }
     };
-    let Judged { session, entitled, word } = known;
+    let Judged { session, entitled, word, preflight } = known;
     let path = route.rewritten(&target)?;
     let cleaning = Cleaning {
         provenance,
@@ -174,10 +177,11 @@ pub async fn decide(
         request_id,
         identity: session.as_deref().map(|session| &session.headers),
         entitled,
+        assertion: assert(generation, session.as_deref(), at)?,
         websocket: manner.is_websocket(),
     };
     let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
-    Ok(Decision { permit, head, manner, word, shadow: route.mode == Mode::Shadow })
+    Ok(Decision { permit, head, manner, word, preflight, shadow: route.mode == Mode::Shadow })
 }
 
 /// What a request says of itself, as it is judged.
@@ -198,6 +202,8 @@ struct Judged {
     entitled: Option<Prepared>,
     /// The subprotocol that stood in front of a token.
     word: Option<HeaderValue>,
+    /// Our answer to a preflight.
+    preflight: Option<Box<Response<()>>>,
 }
 
 /// Who is asking, what is known about them, and whether that suffices. What was found out stays in `known`, also when
@@ -210,7 +216,9 @@ async fn judge(
     (known, observer): (&mut Judged, &mut impl Observer),
 ) -> Result<Permit, Denial> {
     if let Some(bypass) = generation.bypass {
-        return route.pass_in_bypass(bypass);
+        let permit = route.pass_in_bypass(bypass)?;
+        known.preflight = preflight(generation, asked)?;
+        return Ok(permit);
     }
     if route.wants_credential(asked.manner.is_preflight())? {
         let credential = extract(generation.lookup(place), asked)?;
@@ -227,7 +235,19 @@ async fn judge(
     let holder = session.map(|session| Holder { identity: &session.identity, facts });
     let permit = permit(route, holder, session.map(AsRef::as_ref), asked, observer)?;
     known.entitled = prepare_entitled(generation, holder)?;
+    known.preflight = preflight(generation, asked)?;
     Ok(permit)
+}
+
+/// Our answer to a preflight, where the configuration says who may read what.
+fn preflight(generation: &Generation, asked: &Asked<'_>) -> Result<Option<Box<Response<()>>>, Denial> {
+    match &generation.cors {
+        Some(cors) if asked.manner.is_preflight() => {
+            let answer = cors.preflight(&asked.head.headers);
+            answer.map(Box::new).map(Some).ok_or(Denial::new(Reason::OriginRefused))
+        }
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// The only form of host and path that there is from here on.
@@ -314,6 +334,18 @@ fn prepare_entitled(generation: &Generation, holder: Option<Holder<'_>>) -> Resu
         Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
     })?;
     Ok(Some(fields))
+}
+
+/// The signed word about who is asking, where services want one.
+fn assert(
+    generation: &Generation,
+    session: Option<&Session>,
+    at: UnixTime,
+) -> Result<Option<Prepared>, Denial> {
+    let (Some(assertions), Some(session)) = (&generation.assertions, session) else { return Ok(None) };
+    let subject = Subject { name: &session.subject, identity: &session.identity, ends: session.ends };
+    let asserted = assertions.assert(&subject, &session.known.assertion, at);
+    asserted.map(Some).map_err(|unsigned| Denial::new(Reason::AuthorityUnavailable).because(unsigned))
 }
 
 /// Takes the credential out where it must not go on, strips what a client may not say, sets what we say. A token that came

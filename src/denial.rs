@@ -61,7 +61,7 @@ macro_rules! reasons {
 use BearerError::{InsufficientScope, InvalidRequest, InvalidToken};
 
 reasons! {
-    /// Admitted; the answer is the service's own.
+    /// Admitted; the answer is the service's own, or that to a preflight.
     Allowed = "allowed", OK, None, "";
     /// No rule admits the request.
     RouteDenied = "route_denied", FORBIDDEN, None, "Access to this resource is not allowed";
@@ -117,7 +117,7 @@ reasons! {
     QuotaTooLow = "quota_too_low", FORBIDDEN, Some(InsufficientScope), "A quota is too low";
     /// The rule's expression is false.
     ExpressionFalse = "expression_false", FORBIDDEN, Some(InsufficientScope), "The request does not satisfy the policy";
-    /// A WebSocket handshake from an origin that is not allowed.
+    /// A WebSocket handshake or a preflight from an origin that is not allowed.
     OriginRefused = "origin_refused", FORBIDDEN, None, "The origin is not allowed";
     /// Too many requests.
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, None, "Too many requests";

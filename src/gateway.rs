@@ -82,8 +82,10 @@ impl Gateway {
         let mut record = self.begin(&local, via, request.method(), request.headers());
         record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
+        let reader = local.reader(request.headers());
         match local.serve(via, request, &mut record).await {
-            Ok(Served::Response(response)) => local.finish(response, record),
+            Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
+            Ok(Served::Preflight(response)) => local.finish(response, record),
             Ok(Served::Tunnel(mut response, service, until)) => {
                 local.dress(&mut response, &mut record);
                 *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
@@ -94,7 +96,7 @@ impl Gateway {
                 let response = respond::denied(&denial, style);
                 record.status(denial.reason().status());
                 let (head, body) = response.into_parts();
-                local.finish(Response::from_parts(head, ResponseBody::own(body)), record)
+                local.share(local.finish(Response::from_parts(head, ResponseBody::own(body)), record), reader)
             }
         }
     }
@@ -110,6 +112,9 @@ impl Gateway {
         record.status(denial.reason().status());
         let mut fields = local.generation.response_headers.clone();
         fields.insert(X_REQUEST_ID, record.request_id().clone());
+        if let Some(cors) = &local.generation.cors {
+            cors.dress(&mut fields, cors.reader(&headers));
+        }
         let (answer, body) = respond::raw(denial, local.generation.denial_body, &fields);
         record.sent(body);
         answer
@@ -128,6 +133,8 @@ impl Gateway {
 /// What a request that was let through led to.
 enum Served {
     Response(Response<ResponseBody>),
+    /// An answer of ours; no service was asked.
+    Preflight(Response<ResponseBody>),
     Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
 }
 
@@ -136,7 +143,7 @@ impl Served {
     fn is_admitted(&self) -> bool {
         match self {
             Self::Response(response) => !respond::is_refusal(response.status(), response.headers()),
-            Self::Tunnel(..) => true,
+            Self::Preflight(_) | Self::Tunnel(..) => true,
         }
     }
 }
@@ -157,7 +164,8 @@ impl Local {
         let headers = Arc::clone(&generation.identity_headers);
         Self {
             sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
-                .keeping_claims(generation.policy.wants_claims()),
+                .keeping_claims(generation.policy.wants_claims())
+                .with_assertions(generation.assertions.clone()),
             forward: Forward::new(
                 generation
                     .upstreams
@@ -199,7 +207,10 @@ impl Local {
         };
         let mut recording = Recording { local: self, record: &mut *record };
         let decided = decide(&self.generation, &authorities, arrival, &mut recording).await?;
-        let Decision { permit, head, manner, word, shadow } = decided;
+        let Decision { permit, head, manner, word, preflight, shadow } = decided;
+        if let Some(answer) = preflight {
+            return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
+        }
         let body = self.body(body).inspect_err(|_| record.withdrawn())?;
         let outgoing = Outgoing { permit, head, body };
         let served = match manner {
@@ -225,6 +236,23 @@ impl Local {
 
     fn style(&self, version: Version, headers: &HeaderMap) -> Style {
         Style { body: self.generation.denial_body, grpc: is_grpc(headers), http1: version < Version::HTTP_2 }
+    }
+
+    /// The origin that may read the answer to a request; with `[cors]` only.
+    fn reader(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        self.generation.cors.as_ref().and_then(|cors| cors.reader(headers))
+    }
+
+    /// Tells the browser who may read a response; without `[cors]` that is the service's own business.
+    fn share(
+        &self,
+        mut response: Response<ResponseBody>,
+        reader: Option<HeaderValue>,
+    ) -> Response<ResponseBody> {
+        if let Some(cors) = &self.generation.cors {
+            cors.dress(response.headers_mut(), reader);
+        }
+        response
     }
 
     /// The head as the client gets it, the body tied to its record.

@@ -1,11 +1,13 @@
 //! One compiled configuration: everything that requests are judged by, immutable and shared by all workers.
 
+use crate::assertion::Assertions;
 use crate::authn::Authenticator;
 use crate::authn::credential::{Carrier, Credential, Found, Places};
 use crate::config::log::DenialBody;
 use crate::denial::Denial;
 use crate::entitlements::Entitlements;
 use crate::headers::Hygiene;
+use crate::headers::cors::Cors;
 use crate::headers::trusted::IdentityHeaders;
 use crate::policy::{Bypass, Policy};
 use crate::proxy::connect::Upstream;
@@ -115,6 +117,8 @@ pub struct Generation {
     pub hygiene: Arc<Hygiene>,
     /// What services are told.
     pub identity_headers: Arc<IdentityHeaders>,
+    /// What tells services the same under a signature.
+    pub assertions: Option<Arc<Assertions>>,
     /// How paths are canonicalised.
     pub paths: PathRules,
     /// Whose `X-Forwarded-*` is believed.
@@ -123,6 +127,8 @@ pub struct Generation {
     pub denial_body: DenialBody,
     /// Set on every response.
     pub response_headers: HeaderMap,
+    /// What browsers are told about other origins; none = it is the services' own business.
+    pub cors: Option<Cors>,
     /// The largest request body; 0 = unlimited.
     pub body_bytes: u64,
     /// Fields of a request head.

@@ -3,6 +3,7 @@
 //! A [`CleanHead`] can be made only here, and only a `CleanHead` can be forwarded.
 
 pub mod alias;
+pub mod cors;
 pub mod forwarded;
 pub mod hop_by_hop;
 pub mod trusted;
@@ -57,6 +58,8 @@ pub struct Cleaning<'a> {
     pub identity: Option<&'a Prepared>,
     /// Those of its fields that had to be made for this request.
     pub entitled: Option<Prepared>,
+    /// What tells the service the same under a signature.
+    pub assertion: Option<Prepared>,
     /// Whether it is a WebSocket handshake that was found valid.
     pub websocket: bool,
 }
@@ -72,7 +75,7 @@ pub struct CleanHead {
     // What we say, under names that do not occur among the client's any more.
     way: Rc<Way>,
     request_id: HeaderValue,
-    identity: [Option<Prepared>; 2],
+    identity: [Option<Prepared>; 3],
     trailers: bool,
     websocket: bool,
 }
@@ -131,7 +134,7 @@ impl Hygiene {
             headers,
             host: with.host,
             request_id: with.request_id,
-            identity: [with.identity.cloned(), with.entitled],
+            identity: [with.identity.cloned(), with.entitled, with.assertion],
             trailers,
             websocket: with.websocket,
         }

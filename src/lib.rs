@@ -13,7 +13,7 @@
 //! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
 //! 5. Where the rule asks for what the token does not say, [`entitle`] knows it or asks ([`entitlements`], [`inquiry`]).
 //! 6. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
-//! 7. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`].
+//! 7. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`]; [`assertion`] signs it.
 //! 8. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
 //!    [`proxy::tunnel`] after the service's own 101.
 //! 9. When the response has ended, its [`telemetry::record`] is counted and logged, once.
@@ -22,6 +22,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod assertion;
 pub mod authn;
 pub mod cli;
 pub mod clock;

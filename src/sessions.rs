@@ -7,6 +7,7 @@ mod session;
 
 pub use session::Session;
 
+use crate::assertion::Assertions;
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwt::{Jwt, Refusal};
@@ -100,6 +101,7 @@ pub struct Sessions {
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
     keeps_claims: bool,
+    assertions: Option<Arc<Assertions>>,
     tally: Arc<Tally>,
 }
 
@@ -119,13 +121,28 @@ impl Sessions {
         };
         let entries = authenticators.iter().map(entry).collect();
         let signatures = RefCell::new(Signatures::new(bounds.signatures));
-        Self { entries, signatures, space: RefCell::default(), headers, keeps_claims: false, tally }
+        Self {
+            entries,
+            signatures,
+            space: RefCell::default(),
+            headers,
+            keeps_claims: false,
+            assertions: None,
+            tally,
+        }
     }
 
     /// Keeps the claims with each session, or does not; they take up memory, so only where an expression looks at them.
     #[must_use]
     pub fn keeping_claims(self, keeps_claims: bool) -> Self {
         Self { keeps_claims, ..self }
+    }
+
+    /// With room for the assertions that are kept with sessions.
+    #[must_use]
+    pub fn with_assertions(mut self, assertions: Option<Arc<Assertions>>) -> Self {
+        self.assertions = assertions;
+        self
     }
 
     /// The session of a token that one of `candidates` vouches for, sent by `client`.
@@ -394,9 +411,12 @@ impl Sessions {
 
     /// Remembers a session from now until it must be judged anew.
     fn keep(&self, session: Session, token: &str, times: (UnixTime, UnixTime)) -> Rc<Session> {
+        let assertion =
+            self.assertions.as_ref().map_or(0, |assertions| assertions.weight(session.identity.weight()));
         let session = Rc::new(session);
         if let Some(entry) = self.entries.get(session.authenticator) {
-            entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, session.weight());
+            let weight = session.weight().saturating_add(assertion);
+            entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, weight);
         }
         session
     }

@@ -169,6 +169,7 @@ impl Stage {
             request_id: HeaderValue::from_static("019aa5c2-7a3f-7000-8000-0123456789ab"),
             identity: Some(&session.headers),
             entitled: None,
+            assertion: None,
             websocket: false,
         };
         self.generation.hygiene.clean(method, target.path_and_query().clone(), headers, cleaning)

@@ -52,24 +52,8 @@ pub(super) fn headers(config: &Config, problems: &mut Problems) -> IdentityHeade
     for (text, source) in &written.headers {
         let at = at.key(text);
         let (attribute, optional) = (source.attribute(), source.optional());
-        let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            problems.error(
-                at,
-                format!("{text:?} is not a header name"),
-                "use letters, digits and \"-\", such as x-customer-id",
-            );
-            continue;
-        };
-        let folded = fold(text);
-        if is_reserved(&folded) {
-            problems.error(
-                at,
-                format!("{text} has a meaning of its own"),
-                "choose a name such as x-customer-id",
-            );
-            continue;
-        }
-        if let Some(other) = seen.insert(folded, text) {
+        let Some(name) = header_name(text, "x-customer-id", &at, problems) else { continue };
+        if let Some(other) = seen.insert(fold(text), text) {
             problems.error(
                 at,
                 format!("services may take {text} and {other} for the same header"),
@@ -85,6 +69,39 @@ pub(super) fn headers(config: &Config, problems: &mut Problems) -> IdentityHeade
         headers.push(IdentityHeader { name, content, optional, entitled });
     }
     IdentityHeaders(headers)
+}
+
+/// The name of a field that tells who is asking.
+fn header_name(text: &str, example: &str, at: &KeyPath, problems: &mut Problems) -> Option<HeaderName> {
+    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+        let hint = format!("use letters, digits and \"-\", such as {example}");
+        problems.error(at.clone(), format!("{text:?} is not a header name"), hint);
+        return None;
+    };
+    if is_reserved(&fold(text)) {
+        let hint = format!("choose a name such as {example}");
+        problems.error(at.clone(), format!("{text} has a meaning of its own"), hint);
+        return None;
+    }
+    Some(name)
+}
+
+/// The field of `[identity.assertion]`.
+pub(super) fn assertion_header(
+    config: &Config,
+    headers: &IdentityHeaders,
+    problems: &mut Problems,
+) -> Option<HeaderName> {
+    let text = &config.identity.assertion.as_ref()?.header;
+    let at = KeyPath::root("identity").key("assertion").key("header");
+    let name = header_name(text, "x-identity-assertion", &at, problems)?;
+    let same = headers.0.iter().find(|header| fold(header.name.as_str()) == fold(text));
+    if let Some(IdentityHeader { name: other, .. }) = same {
+        let message = format!("services may take {text} and the identity header {other} for the same header");
+        problems.error(at, message, "choose another name");
+        return None;
+    }
+    Some(name)
 }
 
 /// An attribute that no authenticator establishes is never there: an optional header is never sent, and another
@@ -117,7 +134,7 @@ pub(super) fn is_established(attribute: &str, authenticators: &IndexMap<String, 
 
 pub(super) fn hygiene(
     config: &Config,
-    headers: &IdentityHeaders,
+    (headers, assertion): (&IdentityHeaders, Option<&HeaderName>),
     bypass: Option<Bypass>,
     problems: &mut Problems,
 ) -> Hygiene {
@@ -155,6 +172,7 @@ pub(super) fn hygiene(
         // The client's own word counts then, in the exact spelling.
         names.extend(told.drain(..).cloned());
     }
+    told.extend(assertion);
     names.sort_by(|left, right| left.as_str().cmp(right.as_str()));
     names.dedup();
     Hygiene::new(told.into_iter(), &written.strip, names)

@@ -7,6 +7,7 @@ use crate::config::identity::HeaderSource;
 use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
 use crate::generation::Lookup;
+use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
 use crate::policy::requirement::Requirements;
 use crate::policy::route::WebSocketRules;
@@ -178,15 +179,11 @@ fn refuse_nobody(names: &[String], access: Access, at: &KeyPath, problems: &mut 
 
 fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebSocketRules {
     for (index, origin) in written.allowed_origins.iter().enumerate() {
-        // What browsers send is scheme and authority, in lower case, nothing else (RFC 6454 §6.2).
-        let plain = origin.split_once("://").is_some_and(|(scheme, host)| {
-            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*'])
-        });
-        if !plain || origin.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if !is_origin(origin) {
             problems.error(
                 at.key("allowed_origins").index(index),
                 format!("{origin:?} is not an origin as browsers send it"),
-                "write scheme and host in lower case, such as \"https://app.example\"",
+                ORIGIN_HINT,
             );
         }
     }

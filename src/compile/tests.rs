@@ -35,8 +35,11 @@ fn contradictions_are_named_with_their_place_and_a_hint() {
     for name in [
         "afresh",
         "api-keys",
+        "assertion",
         "authenticators",
         "authorities",
+        "cors",
+        "cors-for-all",
         "everybody",
         "expressions",
         "identity",

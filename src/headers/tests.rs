@@ -38,6 +38,7 @@ fn clean(pairs: &[(&str, &str)], trusted: bool, identity: Option<&Prepared>) -> 
         host: HeaderValue::from_static("a.example"),
         request_id: HeaderValue::from_static("id-1"),
         identity,
+        assertion: None,
         entitled: None,
         websocket: false,
     };

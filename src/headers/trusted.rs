@@ -158,6 +158,12 @@ fn joined(set: &Texts) -> Result<Option<HeaderValue>, Unfit> {
     HeaderValue::from_bytes(list.as_bytes()).map(Some).map_err(|_| Unfit::Character)
 }
 
+impl From<Vec<(HeaderName, HeaderValue)>> for Prepared {
+    fn from(fields: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self(fields.into())
+    }
+}
+
 impl Prepared {
     /// Sets the fields, replacing whatever stands under their names.
     pub fn set(&self, headers: &mut HeaderMap) {

@@ -1,5 +1,6 @@
 //! What a verified credential leads to.
 
+use crate::assertion::Kept;
 use crate::authn::api_key::Entry;
 use crate::authn::jwks::KeySet;
 use crate::authn::jwt::Jwt;
@@ -32,20 +33,22 @@ pub struct Session {
     pub ends: UnixTime,
     /// The claims that the credential stands for, if an expression looks at them; none where there are none.
     pub claims: Option<Arc<Value>>,
-    /// What is known about the customer besides.
+    /// What is known besides.
     pub known: Known,
     /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
     pub(super) origin: Option<Box<Origin>>,
     pub(super) basis: Basis,
 }
 
-/// What was learnt about a session's customer, and until when it counts.
+/// What came to a session after it had begun, and until when it counts.
 #[derive(Debug, Default)]
 pub struct Known {
     /// The last answer.
     pub facts: RefCell<Option<Arc<Answer<Facts>>>>,
     /// Whether the next one is on its way already.
     pub asked: Cell<bool>,
+    /// The assertion that the service was told last.
+    pub assertion: Kept,
 }
 
 /// What a session rests on; once that is gone it is worth nothing.

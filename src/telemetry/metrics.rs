@@ -24,6 +24,15 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How often a file was read again because it had changed.
+#[derive(Clone, Copy, Debug)]
+pub struct ReloadFigures {
+    /// It could be used.
+    pub successes: u64,
+    /// It could not, and what was read before still counts.
+    pub errors: u64,
+}
+
 /// How the asking of one authority goes.
 #[derive(Clone, Debug)]
 pub struct AuthorityFigures {
@@ -55,6 +64,8 @@ pub struct Upkeep {
     pub authorities: Vec<AuthorityFigures>,
     /// The key files.
     pub files: Vec<FileFigures>,
+    /// The key of assertions.
+    pub assertion_key: Option<ReloadFigures>,
 }
 
 /// The metrics of one gate.
@@ -88,6 +99,11 @@ impl Metrics {
         families.extend(key_families(&upkeep.keys));
         families.extend(authority_families(&upkeep.authorities));
         families.push(file_family(&upkeep.files));
+        families.push(reload_family(
+            "sidegate_assertion_key_reloads_total",
+            "Readings of the key of assertions after its file had changed.",
+            upkeep.assertion_key,
+        ));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -145,6 +161,12 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             ignored.collect(),
         ),
     ]
+}
+
+fn reload_family(name: &str, help: &str, figures: Option<ReloadFigures>) -> MetricFamily {
+    let results = figures.map(|figures| [("error", figures.errors), ("success", figures.successes)]);
+    let metrics = results.into_iter().flatten().map(|(result, count)| counter(&[("result", result)], count));
+    family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
 fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
@@ -382,7 +404,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{AuthorityFigures, FileFigures, KeyFigures, Metrics, Upkeep};
+    use super::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -416,8 +438,12 @@ mod tests {
             errors: 0,
         };
         let file = FileFigures { authenticator: "keys".into(), successes: 2, errors: 1 };
-        let authorities = vec![figures(Some("opaque")), figures(None)];
-        let text = metrics.render(&Upkeep { keys: vec![keys], authorities, files: vec![file] });
+        let text = metrics.render(&Upkeep {
+            keys: vec![keys],
+            authorities: vec![figures(Some("opaque")), figures(None)],
+            files: vec![file],
+            assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
+        });
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -432,6 +458,7 @@ mod tests {
             "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
             "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
+            "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// What was decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
-    /// It was let through to the service.
+    /// It was let through to the service, or is a preflight that was answered.
     Allow,
     /// It was refused.
     Deny,

@@ -15,6 +15,8 @@ mod admin;
 #[cfg(test)]
 mod api_keys;
 #[cfg(test)]
+mod assertion;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authenticate;
@@ -26,6 +28,8 @@ mod bypass;
 mod claims;
 #[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod cors;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]

@@ -201,6 +201,7 @@ proptest! {
             host: HeaderValue::from_static("a.example"),
             request_id: HeaderValue::from_static("id-1"),
             identity: identity.then_some(&prepared),
+            assertion: None,
             entitled: None,
             websocket,
         };

@@ -1,7 +1,7 @@
 //! Signing keys of every kind, made once a process, and their public halves as JWK and PEM.
 
 use super::tokens::base64url;
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaEncoding, RsaKeyPair};
 use aws_lc_rs::{hmac, rsa};
@@ -150,10 +150,27 @@ impl Key {
             Pair::Ed(pair) => pair.public_key().as_der().unwrap(),
             Pair::Hmac(_) => panic!("a secret has no public half"),
         };
-        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
-        let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
+        pem("PUBLIC KEY", der.as_ref())
     }
+
+    /// The private half as a PEM file (PKCS#8).
+    pub fn private_pem(&self) -> String {
+        match &self.pair {
+            Pair::Rsa(pair) => {
+                let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+                pem("PRIVATE KEY", der.as_ref())
+            }
+            Pair::Ec(pair) => pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref()),
+            Pair::Ed(pair) => pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref()),
+            Pair::Hmac(_) => panic!("a secret has no halves"),
+        }
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// A key set of these.
