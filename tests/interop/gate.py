@@ -35,7 +35,7 @@ class Gate(Child):
         try:
             addresses = self.said(lambda line: (event := parsed(line)).get("message") == "listening" and event)
             self.port, self.admin = (int(addresses[name].rsplit(":", 1)[1]) for name in ("server", "admin"))
-            if ready and not until(lambda: Client(self.admin).get("/readyz").status == 200):
+            if ready and not until(lambda: self.probe().get("/readyz").status == 200):
                 raise RuntimeError(f"the gate is never ready:\n{''.join(self.lines[-20:])}")
         except BaseException:
             self.end()
@@ -43,6 +43,10 @@ class Gate(Child):
 
     def client(self):
         return Client(self.port)
+
+    def probe(self):
+        """A client of the admin listener."""
+        return Client(self.admin)
 
     def line(self, response):
         """The access log's line of a request, once it is there."""
