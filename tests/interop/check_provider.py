@@ -5,7 +5,7 @@ import time
 import jwt
 from children import until
 from gate import Gate
-from provider import Provider, signing_keys
+from provider import API, Provider, by_itself, signing_keys
 
 CONFIGURATION = """
 [upstreams.app]
@@ -28,14 +28,6 @@ x-user-scopes = "scopes"
 path = "/items/**"
 require.scopes = ["api:write"]
 """
-API = "https://api.test"
-
-
-def by_itself(keys, *, typ, **claims):
-    """A token with the provider's own key that the provider would not give as an access token."""
-    now, key = int(time.time()), keys[0]
-    whole = {"aud": API, "sub": "robot", "iat": now, "exp": now + 600, "customer_id": "mallory", **claims}
-    return jwt.encode(whole, jwt.PyJWK(key, "RS256").key, "RS256", headers={"kid": key["kid"], "typ": typ})
 
 
 def run(report, world):

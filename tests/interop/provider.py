@@ -2,13 +2,16 @@
 
 import base64
 import json
+import time
 from urllib.parse import quote_plus, urlencode
 
+import jwt
 from children import Child, free_port
 from client import Client
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+API = "https://api.test"
 # Everything that a form encodes stands in here (RFC 6749 §2.3.1).
 SECRET = "s3cret +/%&=:;?#\"~ that is long enough"
 CLIENTS = [
@@ -29,6 +32,13 @@ def signing_keys(name):
         written.pop("key_ops", None)
         keys.append({**written, "kid": f"{name}-{kind}", "use": "sig"})
     return keys
+
+
+def by_itself(keys, *, typ, **claims):
+    """A token with the provider's own key that the provider would not give as an access token."""
+    now, key = int(time.time()), keys[0]
+    whole = {"aud": API, "sub": "robot", "iat": now, "exp": now + 600, "customer_id": "mallory", **claims}
+    return jwt.encode(whole, jwt.PyJWK(key, "RS256").key, "RS256", headers={"kid": key["kid"], "typ": typ})
 
 
 class Provider:
