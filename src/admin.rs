@@ -1,28 +1,17 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
 use crate::authn::keys::KeyStore;
+use crate::local_http;
 use crate::telemetry::metrics::{KeyFigures, Metrics};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::spawn_local;
-
-/// How long a probe may take to say what it wants.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long accepting rests after it has failed.
-const REST: Duration = Duration::from_millis(100);
+use tokio::net::TcpListener;
 
 /// What probes and scrapes ask about.
 #[derive(Debug)]
@@ -102,24 +91,9 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 /// Answers probes and scrapes for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Rc<Admin>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(spawn_local(connection(stream, Rc::clone(&admin)))),
-            Err(error) => {
-                tracing::warn!(%error, "the admin listener cannot accept");
-                tokio::time::sleep(REST).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, admin: Rc<Admin>) {
-    let service = service_fn(|request| {
+    local_http::serve(listener, move |request| {
         let response = admin.answer(&request);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 << 10);
-    // A probe that goes away has its answer or does not want one.
-    builder.serve_connection(TokioIo::new(stream), service).await.ok();
+        async move { response }
+    })
+    .await;
 }

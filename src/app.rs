@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::load::Loaded;
 use crate::config::log::LogFormat;
 use crate::config::problem::{KeyPath, Problems};
+use crate::facade::{self, Facade};
 use crate::generation::Generation;
 use crate::listener::connection::Options;
 use crate::listener::http1::{Settings, Timeouts};
@@ -63,6 +64,7 @@ pub struct Listeners {
     sockets: Vec<Socket>,
     admin: std::net::TcpListener,
     admin_address: SocketAddr,
+    facade: Option<std::net::TcpListener>,
 }
 
 /// An address that cannot be listened on.
@@ -120,11 +122,11 @@ impl App {
             }
         }
         let address = &self.config.admin.listen;
+        let admin = bind_one(address)?;
         let failed = |source| BindError { address: address.clone(), source };
-        let admin = bind_tcp(address).map_err(failed)?.into_iter().next();
-        let admin = admin.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
         let admin_address = admin.local_addr().map_err(failed)?;
-        Ok(Listeners { sockets, admin, admin_address })
+        let facade = self.config.facade.as_ref().map(|facade| bind_one(&facade.listen)).transpose()?;
+        Ok(Listeners { sockets, admin, admin_address, facade })
     }
 
     /// Serves until `shutdown` begins, then drains. This thread becomes the control thread: it fetches keys and
@@ -147,8 +149,13 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let metrics = Arc::new(Metrics::new(sink.clone()));
         let Compiled { generation, stores, refreshers } = self.compiled;
+        let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
+        if generation.bypass.is_some() {
+            tracing::warn!(
+                "INSECURE: --insecure-bypass judges nobody and believes every identity header; for development only"
+            );
+        }
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
         }
@@ -172,6 +179,12 @@ impl App {
         };
         let started = crew.start(&listeners.sockets).and_then(|workers| {
             drop(spawn_local(admin::serve(TcpListener::from_std(listeners.admin)?, Rc::clone(&probes))));
+            if let Some(listener) = listeners.facade {
+                tracing::info!(facade = %listener.local_addr()?, "the facade listens");
+                let generation = Arc::clone(&crew.generation);
+                let facade = Facade::new(generation, crew.metrics.worker(), Arc::clone(&crew.clock));
+                drop(spawn_local(facade::serve(TcpListener::from_std(listener)?, facade)));
+            }
             Ok(workers)
         });
         let mut workers = match started {
@@ -364,6 +377,13 @@ fn server_tls(config: &Config, problems: &mut Problems) -> Option<Arc<ArcSwap<Se
             None
         }
     }
+}
+
+/// The first socket of an address.
+fn bind_one(address: &str) -> Result<std::net::TcpListener, BindError> {
+    let failed = |source| BindError { address: address.to_owned(), source };
+    let socket = bind_tcp(address).map_err(failed)?.into_iter().next();
+    socket.ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))
 }
 
 fn bind_tcp(address: &str) -> io::Result<Vec<std::net::TcpListener>> {

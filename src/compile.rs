@@ -1,6 +1,7 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
 mod authenticators;
+mod facade;
 mod identity;
 mod responses;
 mod routes;
@@ -61,6 +62,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let routes = routes::compile(config, paths, problems);
+    let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
@@ -71,6 +73,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         generation: Generation {
             policy,
             lookups,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators.list)),
             authenticators: authenticators.list,
             entitlements: None,
             bypass,

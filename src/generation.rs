@@ -68,6 +68,26 @@ impl Candidate<'_> {
     }
 }
 
+/// What the facade answers with.
+#[derive(Debug)]
+pub struct FacadeRules {
+    /// Where its tokens are looked for, and who judges them.
+    pub lookup: Lookup,
+    /// The members of an answer besides `valid`; empty = every attribute.
+    pub validate: Vec<Member>,
+}
+
+/// One member of the facade's answer.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The identity attribute that it carries.
+    pub attribute: String,
+    /// Whether it is null without the attribute; else there is no answer.
+    pub optional: bool,
+}
+
 /// One compiled configuration. Every request is judged by one of them from its first byte to its last.
 #[derive(Debug)]
 pub struct Generation {
@@ -79,6 +99,8 @@ pub struct Generation {
     pub authenticators: Vec<Arc<Authenticator>>,
     /// Where facts about customers are asked for.
     pub entitlements: Option<Arc<Entitlements>>,
+    /// What the facade answers with.
+    pub facade: Option<FacadeRules>,
     /// Set when nobody is judged, for development.
     pub bypass: Option<Bypass>,
     /// The services.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct Answer<T> {
     /// What it said.
     pub value: T,
+    /// When it said so.
+    pub received: UnixTime,
     /// Until then it is as good as new.
     pub fresh_until: UnixTime,
     /// Until then it may be used while the next one is on its way; never before `fresh_until`.

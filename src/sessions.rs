@@ -133,15 +133,14 @@ impl Sessions {
         now: UnixTime,
         client: Option<IpAddr>,
     ) -> Result<Rc<Session>, (usize, Denial)> {
-        let session = match self.known(candidates, token, now) {
-            Some(session) => session,
-            None => {
-                let judged = self.learn(candidates, token, now).await;
-                // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is
-                // done for all who waited at once, so that services and clients are not woken for each of them alone.
-                tokio::task::yield_now().await;
-                judged?
-            }
+        let session = if let Some(session) = self.known(candidates, token, now) {
+            session
+        } else {
+            let judged = self.learn(candidates, token, now).await;
+            // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is
+            // done for all who waited at once, so that services and clients are not woken for each of them alone.
+            tokio::task::yield_now().await;
+            judged?
         };
         if session.admits(client) {
             return Ok(session);

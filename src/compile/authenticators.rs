@@ -106,9 +106,9 @@ fn places(written: &[CredentialPlace], at: &KeyPath, problems: &mut Problems) ->
 }
 
 /// Two authenticators must not vouch for the same token.
-fn refuse_ambiguous(written: &IndexMap<String, Written>, at: &KeyPath, problems: &mut Problems) {
-    let jwt = |(name, written)| match written {
-        &Written::Jwt(ref jwt) => Some((name, &**jwt)),
+fn refuse_ambiguous<'a>(written: &'a IndexMap<String, Written>, at: &KeyPath, problems: &mut Problems) {
+    let jwt = |(name, written): (&'a String, &'a Written)| match written {
+        Written::Jwt(jwt) => Some((name, &**jwt)),
         Written::Introspection(_) | Written::Remote(_) | Written::ApiKey(_) => None,
     };
     let list: Vec<(&String, &WrittenJwt)> = written.iter().filter_map(jwt).collect();

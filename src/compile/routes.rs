@@ -231,7 +231,12 @@ fn rewrite(
     Some((from, to))
 }
 
-fn places(names: &[String], config: &Config, at: &KeyPath, problems: &mut Problems) -> Arc<[usize]> {
+pub(super) fn places(
+    names: &[String],
+    config: &Config,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Arc<[usize]> {
     let mut places = Vec::new();
     for (index, name) in names.iter().enumerate() {
         match config.authenticators.get_index_of(name) {

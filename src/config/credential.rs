@@ -33,8 +33,10 @@ pub struct HeaderPlace {
     /// The field's name.
     pub header: String,
     /// The scheme in front of the token, such as "Bearer"; absent = the value is the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    /// What the key begins with, such as "sb_": it tells API keys from other tokens in the same place (kind "api_key" only).
+    /// What the key begins with, such as "sb_": it tells API keys from other tokens in the same place (only for kind `api_key`).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }
 

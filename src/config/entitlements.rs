@@ -10,20 +10,16 @@ const fn half_a_second() -> Period {
     Period(Duration::from_millis(500))
 }
 
-const fn minutes(minutes: u64) -> Period {
-    Period(Duration::from_secs(minutes * 60))
-}
-
 const fn one_minute() -> Period {
-    minutes(1)
+    Period(Duration::from_secs(60))
 }
 
 const fn five_minutes() -> Period {
-    minutes(5)
+    Period(Duration::from_secs(300))
 }
 
 const fn one_hour() -> Period {
-    minutes(60)
+    Period(Duration::from_secs(3600))
 }
 
 fn capabilities() -> String {

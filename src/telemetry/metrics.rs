@@ -29,13 +29,14 @@ pub struct KeyFigures {
 pub struct Metrics {
     workers: Mutex<Vec<Arc<Tally>>>,
     sink: Sink,
+    bypass: bool,
 }
 
 impl Metrics {
-    /// Metrics of a gate that logs to `sink` and has no workers yet.
+    /// Metrics of a gate that logs to `sink` and has no workers yet; whether it judges nobody, for development.
     #[must_use]
-    pub fn new(sink: Sink) -> Self {
-        Self { workers: Mutex::default(), sink }
+    pub fn new(sink: Sink, bypass: bool) -> Self {
+        Self { workers: Mutex::default(), sink, bypass }
     }
 
     /// The counters of one more worker.
@@ -57,6 +58,12 @@ impl Metrics {
             "The version that is running.",
             MetricType::GAUGE,
             vec![gauge(&[("version", env!("CARGO_PKG_VERSION"))], 1)],
+        ));
+        families.push(family(
+            "sidegate_insecure_bypass",
+            "1 when nobody is judged (--insecure-bypass), else 0.",
+            MetricType::GAUGE,
+            vec![gauge(&[], self.bypass.into())],
         ));
         families.push(family(
             "sidegate_log_lines_lost_total",
@@ -306,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_all_workers_are_summed() {
-        let metrics = Metrics::new(Sink::new(std::io::sink()));
+        let metrics = Metrics::new(Sink::new(std::io::sink()), false);
         for _ in 0..2 {
             let tally = metrics.worker();
             tally.connections.increment();

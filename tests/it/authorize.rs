@@ -287,3 +287,41 @@ fn preflights_pass_without_a_credential_but_not_where_nobody_does() {
     assert_eq!(gate.reason(&reply), "route_denied");
     service.only();
 }
+
+#[test]
+fn quotas_must_suffice() {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let gate = Setup::new(service.url())
+        .with(&idp.authenticator("main"))
+        .with("[authenticators.main.claims]\nquotas = \"quotas\"\n")
+        .with("[identity.headers]\nx-algos = \"quotas.quota.active_algos\"\n")
+        .with("[policy.require]\nquotas = { \"quota.active_algos\" = 1 }")
+        .route("/more", "require.quotas = { \"quota.active_algos\" = 5, reports = 1 }")
+        .start();
+    let quotas = |quotas: Value| json!({ "quotas": quotas });
+    for (target, claims, status, told) in [
+        ("/", quotas(json!({ "quota.active_algos": 1 })), 200, Some("1")),
+        ("/", quotas(json!({ "quota.active_algos": 1.9 })), 200, Some("1")),
+        ("/", quotas(json!({ "quota.active_algos": null })), 200, Some("unlimited")),
+        ("/", quotas(json!({ "quota.active_algos": 0 })), 403, None),
+        ("/", quotas(json!({ "quota.active_algos": -1 })), 403, None),
+        ("/", quotas(json!({ "quota.active_algos": 0.5 })), 403, None),
+        ("/", quotas(json!({})), 403, None),
+        ("/", json!({}), 403, None),
+        ("/", quotas(json!({ "quota.active_algos": "5" })), 401, None),
+        ("/", quotas(json!([1])), 401, None),
+        ("/more", quotas(json!({ "quota.active_algos": 5, "reports": 1 })), 200, Some("5")),
+        ("/more", quotas(json!({ "quota.active_algos": 4, "reports": null })), 403, None),
+        ("/more", quotas(json!({ "quota.active_algos": null })), 403, None),
+    ] {
+        let case = format!("{target} {claims}");
+        let reply = asked(&gate, &idp, target, &claims).expect(status, &case);
+        match status {
+            200 => assert_eq!(service.last().header("x-algos"), told, "{case}"),
+            403 => assert_eq!(gate.reason(&reply), "quota_too_low", "{case}"),
+            _ => assert_eq!(gate.reason(&reply), "token_claim", "{case}"),
+        }
+    }
+    let reply = asked(&gate, &idp, "/more", &quotas(json!({ "quota.active_algos": 2 })));
+    assert_eq!(reply.json()["detail"], "Quota quota.active_algos=2 < required 5");
+}

@@ -19,6 +19,8 @@ mod authenticate;
 #[cfg(test)]
 mod authorize;
 #[cfg(test)]
+mod bypass;
+#[cfg(test)]
 mod claims;
 #[cfg(test)]
 mod cli;
@@ -26,6 +28,8 @@ mod cli;
 mod drain;
 #[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod facade;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -48,6 +52,8 @@ mod path_settings;
 mod paths;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod shadow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]

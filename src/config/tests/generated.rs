@@ -68,7 +68,11 @@ fn every_key_says_what_it_means_and_every_file_is_a_path() {
     for (path, key) in schema::shape().paths() {
         assert!(!key.meaning.is_empty() || key.name == "kind", "{path} has no doc comment");
         if let Shape::Text(text) = &key.shape {
-            assert_eq!(key.name.ends_with("_file"), text.format == Format::Path, "{path}");
+            assert_eq!(
+                key.name.ends_with("_file") || key.name == "file",
+                text.format == Format::Path,
+                "{path}"
+            );
             assert_eq!(key.name.ends_with("_env"), text.format == Format::Variable, "{path}");
         }
     }

@@ -171,7 +171,7 @@ fn a_route_adds_to_the_policy_or_starts_afresh() {
     let added = policy.for_route(&route, &at, &mut problems);
     let check = |requirements: &Requirements, roles: &[&str], capabilities: &[&str]| {
         let identity = identity(&[("roles", roles), ("capabilities", capabilities)]);
-        check(&requirements, &identity).map_err(|denial| denial.text().to_owned())
+        check(requirements, &identity).map_err(|denial| denial.text().to_owned())
     };
     assert_eq!(check(&added, &["s", "t", "u"], &["a", "b"]), Ok(()));
     assert_eq!(check(&added, &[], &[]), Err("Missing roles: t".to_owned()));

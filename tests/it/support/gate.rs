@@ -55,6 +55,7 @@ impl Gate {
         let path = setup.write();
         let mut child = command()
             .args([Path::new("run"), Path::new("--config"), &path])
+            .args(&setup.arguments)
             .envs(setup.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

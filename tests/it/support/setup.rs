@@ -23,6 +23,8 @@ pub struct Setup {
     rest: String,
     workers: usize,
     pub environment: Vec<(String, String)>,
+    /// Further arguments of `sidegate run`.
+    pub arguments: Vec<String>,
     pub dir: TempDir,
 }
 
@@ -38,6 +40,7 @@ impl Setup {
             rest: String::new(),
             workers: 1,
             environment: Vec::new(),
+            arguments: Vec::new(),
             dir: TempDir::new(),
         }
     }
@@ -103,6 +106,12 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With one more argument of `sidegate run`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
         self
     }
 
