@@ -133,11 +133,13 @@ def beside(report, world, provider, gate):
         ("garbage to introspection", "garbage-that-nobody-issued", (401, "token_inactive")),
     ]:
         report.check(f"beside JWTs: {name}", verdict(gate, client.get("/whoami", token)), expected)
-    # Introspection answers 400 to a JWT here, which says nothing of the token: it must not pass, whatever it is called.
+    # This provider answers 400 to whatever has the form of a JWT, which does not say that the token is bad.
     foreign = by_itself(provider.keys, typ="at+jwt", iss="https://nobody.test")
     response = client.get("/whoami", foreign)
     report.check("beside JWTs: a JWT of an issuer that nobody knows does not pass",
                  (response.status in (401, 503), world.service.saw(response)), (True, None))
+    report.check("beside JWTs: and does no harm to the next token",
+                 verdict(gate, client.get("/whoami", provider.token(OPAQUE))), (200, "allowed"))
 
 
 def absence(report, world, provider, gate):

@@ -42,12 +42,14 @@ class Child:
         self.process.stdin.flush()
 
     def said(self, condition, seconds=30):
-        """The first line, or what the condition makes of it, that meets the condition."""
+        """What the condition makes of the first line that meets it."""
         def look():
+            # Asked first: what it said before it ended counts.
+            ended = self.process.poll() is not None and not self.reader.is_alive()
             found = next((made for line in list(self.lines) if (made := condition(line))), None)
-            return found or (self.process.poll() is not None and not self.reader.is_alive())
-        found = until(look, seconds)
-        if found is None or found is True:
+            return (found,) if found or ended else None
+        (found,) = until(look, seconds) or (None,)
+        if not found:
             raise RuntimeError(f"{self.process.args[0]} has not said what was waited for:\n{''.join(self.lines[-20:])}")
         return found
 
