@@ -54,7 +54,8 @@ class Servicer:
         self.note(context)
         for number in range(3):
             yield b"%d" % number
-            self.go_on.acquire(timeout=20)
+            if not self.go_on.acquire(timeout=10):
+                context.abort(grpc.StatusCode.ABORTED, "nobody has got what was sent")
 
     def collect(self, requests, context):
         self.note(context)

@@ -32,7 +32,7 @@ require.scopes = ["api:write"]
 
 def run(report, world):
     if not world.node:
-        return report.skip("no OpenID provider: there is no Node")
+        return report.skip("no OpenID provider: the peers on Node are not installed")
     first = signing_keys("first")
     with Provider(world.node, first) as provider:
         configuration = CONFIGURATION.format(service=world.service.port, issuer=provider.issuer)

@@ -218,7 +218,7 @@ def run(report, world):
     if world.node:
         minters.append(NodeJose(world.node, keys))
     else:
-        report.skip("no tokens by npm jose: there is no Node")
+        report.skip("no tokens by npm jose: the peers on Node are not installed")
     with socket.create_server(("127.0.0.1", 0)) as trap:
         bait = f"http://127.0.0.1:{trap.getsockname()[1]}"
         table = list(cases(minters, keys, others, bait))

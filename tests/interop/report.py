@@ -28,6 +28,6 @@ class Report:
 
     def conclude(self):
         """Prints the sum; returns the exit status. Nothing passed is a failure, unless it was all skipped."""
-        skipped = f", {self.skipped} groups or parts skipped" if self.skipped else ""
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
         print(f"\n{self.passed} passed, {self.failed} failed{skipped}", flush=True)
         return 1 if self.failed or not (self.passed or self.skipped) else 0

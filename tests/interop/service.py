@@ -129,7 +129,8 @@ class Valves:
         self.arrived, self.close_code, self.open = 0, None, threading.Semaphore(0)
 
     async def passed(self):
-        await asyncio.get_running_loop().run_in_executor(None, self.open.acquire, True, 20)
+        if not await asyncio.get_running_loop().run_in_executor(None, self.open.acquire, True, 10):
+            raise TimeoutError("nobody has got what was sent")
 
     def release(self):
         self.open.release()
