@@ -1,36 +1,28 @@
 //! THE STRAIGHT LINE: what happens to a request between its head's arrival and its answer.
 //!
-//! Everything that admits or refuses is called from `Local::admit`, in the order in which it happens. There is
-//! one exit for refusals and one finish for the record.
+//! [`decide`] holds everything that admits or refuses, in the order in which it happens. What it lets through is forwarded
+//! or becomes a tunnel in `Local::serve`. There is one exit for refusals and one finish for the record.
 
 use crate::authn::cache::Bounds;
-use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
-use crate::config::policy::Mode;
+use crate::decide::{Arrival, Decision, Manner, Observer, Witness, decide};
 use crate::denial::{Denial, Reason};
 use crate::entitle::{Entitled, entitle};
-use crate::facts::Holder;
-use crate::generation::{Candidate, Generation, Lookup};
+use crate::generation::{Candidate, Generation};
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
-use crate::headers::trusted::Prepared;
-use crate::headers::{CleanHead, Cleaning};
 use crate::peer::Peer;
-use crate::policy::{Asking, Permit, Route, route};
+use crate::policy::Route;
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
 use crate::proxy::request_body::{ClientBody, RequestBody};
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::response_body::ResponseBody;
-use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::{RouteTally, Tally};
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use http::request::Parts;
-use http::uri::PathAndQuery;
+use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Request, Response, Version};
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -135,16 +127,6 @@ impl Gateway {
     }
 }
 
-/// A request that may go on, and what its answer depends on.
-struct Admitted {
-    outgoing: Outgoing,
-    manner: Manner,
-    /// The subprotocol that stood in front of a token.
-    word: Option<HeaderValue>,
-    /// Whether the rule is in shadow mode.
-    shadow: bool,
-}
-
 /// What a request that was let through led to.
 enum Served {
     Response(Response<ResponseBody>),
@@ -202,7 +184,19 @@ impl Local {
         request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
-        let Admitted { outgoing, manner, word, shadow } = self.admit(via, request, record).await?;
+        let (head, body) = request.into_parts();
+        let arrival = Arrival {
+            head,
+            is_empty: body.is_end_stream(),
+            provenance: &via.provenance,
+            client: record.address(),
+            at: record.at(),
+            request_id: record.request_id().clone(),
+        };
+        let mut recording = Recording { local: self, record: &mut *record };
+        let decided = decide(&self.generation, self, arrival, &mut recording).await?;
+        let Decision { permit, head, manner, word, shadow } = decided;
+        let outgoing = Outgoing { permit, head, body: self.body(body)? };
         let served = match manner {
             Manner::Plain | Manner::Preflight => {
                 self.forward.send(outgoing, record).await.map(Served::Response)?
@@ -219,164 +213,9 @@ impl Local {
         Ok(served)
     }
 
-    /// Everything that admits or refuses, in the order in which it happens.
-    async fn admit(
-        &self,
-        via: &Via,
-        request: Request<ClientBody>,
-        record: &mut Record,
-    ) -> Result<Admitted, Denial> {
-        let (head, body) = request.into_parts();
-        let target = self.target(&head, record)?;
-        let (lookup, route) = self.route(&target, record);
-        let manner = Manner::of(&head, &body)?;
-        let asked = Asked { head: &head, target: &target, manner: &manner, client: record.address() };
-        let mut known = Judged::default();
-        let permit = match self.judge(route, lookup, &asked, &mut known, record).await {
-            Ok(permit) => {
-                record.allowed();
-                permit
-            }
-            Err(denial) => {
-                let (permit, denial) = route.pass_in_shadow(denial)?;
-                record.would_deny(&denial);
-                permit
-            }
-        };
-        let Judged { session, entitled, word } = known;
-        let body = self.body(body)?;
-        let told = Told {
-            host: target.authority().clone(),
-            path: route.rewritten(&target)?,
-            session: session.as_deref(),
-            entitled,
-            websocket: manner.is_websocket(),
-            word: word.is_some(),
-        };
-        let head = self.rewrite(via, head, told, record)?;
-        let shadow = route.mode == Mode::Shadow;
-        Ok(Admitted { outgoing: Outgoing { permit, head, body }, manner, word, shadow })
-    }
-
-    /// Who is asking, what is known about them, and whether that suffices. What was found out stays in `known`, also when
-    /// the request is refused.
-    async fn judge(
-        &self,
-        route: &Route,
-        lookup: &Lookup,
-        asked: &Asked<'_>,
-        known: &mut Judged,
-        record: &mut Record,
-    ) -> Result<Permit, Denial> {
-        if let Some(bypass) = self.generation.bypass {
-            return route.pass_in_bypass(bypass);
-        }
-        let credential = extract(route, lookup, asked)?;
-        known.word = credential.as_ref().and_then(Candidate::subprotocol);
-        let session = self.authenticate(credential.as_ref(), record).await?;
-        known.session.clone_from(&session);
-        let facts = self.entitle(route, session.as_ref(), record).await?;
-        let facts = facts.as_deref().map(|answer| &answer.value);
-        let holder = session.as_deref().map(|session| Holder { identity: &session.identity, facts });
-        let permit = permit(route, holder, session.as_deref(), asked)?;
-        known.entitled = self.prepare_entitled(holder)?;
-        Ok(permit)
-    }
-
-    /// The only form of host and path that there is from here on.
-    fn target(&self, head: &Parts, record: &mut Record) -> Result<Target, Denial> {
-        if head.headers.len() > self.generation.headers {
-            return Err(Denial::new(Reason::HeadTooLarge));
-        }
-        let target =
-            Target::parse(self.generation.paths, head.version, &head.method, &head.uri, &head.headers)?;
-        record.target(&target);
-        Ok(target)
-    }
-
-    /// The rule that holds, and where its credentials are looked for.
-    fn route(&self, target: &Target, record: &mut Record) -> (&Lookup, &Route) {
-        let (place, route) = self.generation.policy.route(target);
-        if let Some(tally) = self.tallies.get(place) {
-            record.route(tally);
-        }
-        (self.generation.lookup(place), route)
-    }
-
-    async fn authenticate(
-        &self,
-        candidate: Option<&Candidate<'_>>,
-        record: &mut Record,
-    ) -> Result<Option<Rc<Session>>, Denial> {
-        let Some(candidate) = candidate else { return Ok(None) };
-        let judged = self
-            .sessions
-            .authenticate(&candidate.authenticators, candidate.token(), record.at(), record.address())
-            .await;
-        let authenticator = match &judged {
-            Ok(session) => session.authenticator,
-            Err((authenticator, _)) => *authenticator,
-        };
-        if let Some(authenticator) = self.generation.authenticators.get(authenticator) {
-            record.authenticator(&authenticator.name);
-        }
-        let session = judged.map_err(|(_, denial)| denial)?;
-        record.identified(&session.identity, &session.subject);
-        Ok(Some(session))
-    }
-
-    /// What is known about the customer besides the token, where the rule or a header asks for it.
-    async fn entitle(
-        &self,
-        route: &Route,
-        session: Option<&Rc<Session>>,
-        record: &Record,
-    ) -> Result<Entitled, Denial> {
-        match (&self.generation.entitlements, session) {
-            (Some(entitlements), Some(session)) if route.entitled => {
-                Box::pin(entitle(entitlements, session, record.at(), &self.tally)).await
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The header fields in which facts have a part; they are made for each request.
-    fn prepare_entitled(&self, holder: Option<Holder<'_>>) -> Result<Option<Prepared>, Denial> {
-        let headers = &self.generation.identity_headers;
-        let Some(holder) = holder.filter(|_| headers.take_facts()) else { return Ok(None) };
-        let fields = headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
-            Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
-        })?;
-        Ok(Some(fields))
-    }
-
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
         let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
-    }
-
-    /// Takes the credential out where it must not go on, strips what a client may not say, sets what we say.
-    fn rewrite(&self, via: &Via, head: Parts, told: Told<'_>, record: &Record) -> Result<CleanHead, Denial> {
-        let Parts { method, mut headers, .. } = head;
-        let mut path = told.path;
-        for authenticator in &self.generation.authenticators {
-            if authenticator.strip_credential {
-                authenticator.places.strip_headers(&mut headers);
-                path = without_credential(path, &authenticator.places, told.websocket)?;
-            }
-            if told.word {
-                authenticator.places.strip_subprotocol(&mut headers);
-            }
-        }
-        let cleaning = Cleaning {
-            provenance: &via.provenance,
-            host: told.host,
-            request_id: record.request_id().clone(),
-            identity: told.session.map(|session| &session.headers),
-            entitled: told.entitled,
-            websocket: told.websocket,
-        };
-        Ok(self.generation.hygiene.clean(method, path, headers, cleaning))
     }
 
     fn style(&self, version: Version, headers: &HeaderMap) -> Style {
@@ -401,118 +240,58 @@ impl Local {
     }
 }
 
-/// What the service is told, and what is kept from it.
-#[derive(Debug)]
-struct Told<'a> {
-    host: HeaderValue,
-    path: PathAndQuery,
-    session: Option<&'a Session>,
-    /// Header fields that were made for this request.
-    entitled: Option<Prepared>,
-    websocket: bool,
-    /// Whether the token came as a subprotocol, which is never forwarded.
-    word: bool,
+impl Witness for Local {
+    async fn identify(
+        &self,
+        candidate: Option<&Candidate<'_>>,
+        at: UnixTime,
+        client: Option<IpAddr>,
+    ) -> Result<Option<Rc<Session>>, (usize, Denial)> {
+        let Some(candidate) = candidate else { return Ok(None) };
+        let judged = self.sessions.authenticate(&candidate.authenticators, candidate.token(), at, client);
+        judged.await.map(Some)
+    }
+
+    async fn facts(&self, session: &Rc<Session>, at: UnixTime) -> Result<Entitled, Denial> {
+        let Some(entitlements) = &self.generation.entitlements else { return Ok(None) };
+        Box::pin(entitle(entitlements, session, at, &self.tally)).await
+    }
 }
 
-/// The manner of a request, where it changes how it is judged.
-#[derive(Debug)]
-enum Manner {
-    Plain,
-    /// A CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
-    Preflight,
-    WebSocket(Handshake),
+/// Puts what is decided about a request on its record.
+struct Recording<'a> {
+    local: &'a Local,
+    record: &'a mut Record,
 }
 
-impl Manner {
-    fn of(head: &Parts, body: &ClientBody) -> Result<Self, Denial> {
-        match upgrade(&head.method, head.version, &head.headers) {
-            Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
-            Upgrade::Malformed => {
-                return Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"));
-            }
-            Upgrade::None => {}
+impl Observer for Recording<'_> {
+    fn target(&mut self, target: &Target) {
+        self.record.target(target);
+    }
+
+    fn route(&mut self, place: usize, _: &Route) {
+        if let Some(tally) = self.local.tallies.get(place) {
+            self.record.route(tally);
         }
-        let preflight = head.method == Method::OPTIONS
-            && head.headers.contains_key(ORIGIN)
-            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && body.is_end_stream();
-        Ok(if preflight { Self::Preflight } else { Self::Plain })
     }
 
-    const fn is_websocket(&self) -> bool {
-        matches!(self, Self::WebSocket(_))
+    fn authenticator(&mut self, place: usize) {
+        if let Some(authenticator) = self.local.generation.authenticators.get(place) {
+            self.record.authenticator(&authenticator.name);
+        }
     }
 
-    const fn is_preflight(&self) -> bool {
-        matches!(self, Self::Preflight)
+    fn identified(&mut self, session: &Session) {
+        self.record.identified(&session.identity, &session.subject);
     }
-}
 
-/// What a request says of itself, as it is judged.
-#[derive(Clone, Copy, Debug)]
-struct Asked<'a> {
-    head: &'a Parts,
-    target: &'a Target,
-    manner: &'a Manner,
-    client: Option<IpAddr>,
-}
-
-/// What was found out about a request while it was judged.
-#[derive(Debug, Default)]
-struct Judged {
-    session: Option<Rc<Session>>,
-    /// Header fields that were made for this request.
-    entitled: Option<Prepared>,
-    /// The subprotocol that stood in front of a token.
-    word: Option<HeaderValue>,
-}
-
-/// Finds the credential, if the rule wants one.
-fn extract<'a>(
-    route: &Route,
-    lookup: &'a Lookup,
-    asked: &Asked<'a>,
-) -> Result<Option<Candidate<'a>>, Denial> {
-    if !route.wants_credential(asked.manner.is_preflight())? {
-        return Ok(None);
+    fn allowed(&mut self) {
+        self.record.allowed();
     }
-    lookup.find(&Carrier {
-        headers: &asked.head.headers,
-        query: asked.target.query(),
-        is_websocket: asked.manner.is_websocket(),
-    })
-}
 
-/// The origin of a handshake; two are none.
-fn origin(headers: &HeaderMap) -> Option<&str> {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok())
-}
-
-/// Judges; pure.
-fn permit(
-    route: &Route,
-    holder: Option<Holder<'_>>,
-    session: Option<&Session>,
-    asked: &Asked<'_>,
-) -> Result<Permit, Denial> {
-    let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
-    route.permit(Asking {
-        holder,
-        expires: session.map(|session| session.ends),
-        handshake: asked.manner.is_websocket().then(handshake),
-        preflight: asked.manner.is_preflight(),
-    })
-}
-
-fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {
-    let Some(query) = path.query() else { return Ok(path) };
-    let whole = match places.strip_query(query, websocket) {
-        Some(Cow::Borrowed(_)) => return Ok(path),
-        Some(Cow::Owned(rest)) => format!("{}?{rest}", path.path()),
-        None => path.path().to_owned(),
-    };
-    PathAndQuery::try_from(whole).map_err(|_| Denial::new(Reason::PathRefused))
+    fn would_deny(&mut self, denial: &Denial) {
+        self.record.would_deny(denial);
+    }
 }
 
 /// The service's answer to a handshake.

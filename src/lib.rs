@@ -7,8 +7,9 @@
 //!    keys, answers probes ([`admin`]) and ends the process in order ([`app`], [`shutdown`]).
 //! 2. The [`listener`] speaks TLS and HTTP. HTTP/1.1 is read by [`wire`], which lets no head pass that two readers could
 //!    read in two ways.
-//! 3. The [`gateway`] is the straight line. It makes a [`target::Target`] of the head, the only form of host and path
-//!    there is from then on, and finds the rule of the [`policy`].
+//! 3. The [`gateway`] is the straight line, and [`decide`] the part of it that admits or refuses. It makes a
+//!    [`target::Target`] of the head, the only form of host and path there is from then on, and finds the rule of the
+//!    [`policy`].
 //! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
 //! 5. Where the rule asks for what the token does not say, [`entitle`] knows it or asks ([`entitlements`], [`inquiry`]).
 //! 6. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod compile;
 pub mod config;
 pub mod console;
+pub mod decide;
 pub mod denial;
 pub mod entitle;
 pub mod entitlements;

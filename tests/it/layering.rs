@@ -14,9 +14,11 @@ const FLOORS: &[&[&str]] = &[
     &["policy", "sessions"],
     &["entitle"],
     &["proxy", "admin", "generation", "compile"],
+    &["decide"],
     &["gateway", "facade", "reload"],
     &["listener", "worker"],
-    &["app"],
+    &["app", "explain"],
+    &["trial"],
     &["cli"],
     &["main"],
 ];

@@ -1,0 +1,352 @@
+//! The decision about a request, in the order in which it is made: what it is aimed at, which rule holds, who is asking,
+//! what is known about them, whether that suffices, and the head that the service gets.
+//!
+//! There is no other order anywhere. The gateway decides like this on what it verifies, `sidegate explain` and `sidegate
+//! test` on what they are told. Whoever is asked on the way is a [`Witness`], and whoever looks on an [`Observer`].
+
+use crate::authn::credential::{Carrier, Places};
+use crate::clock::UnixTime;
+use crate::config::policy::Mode;
+use crate::denial::{Denial, Reason};
+use crate::entitle::Entitled;
+use crate::facts::{Facts, Holder};
+use crate::generation::{Candidate, Generation, Lookup};
+use crate::headers::forwarded::Provenance;
+use crate::headers::trusted::Prepared;
+use crate::headers::{CleanHead, Cleaning};
+use crate::policy::{Asking, Permit, Route, route};
+use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
+use crate::sessions::Session;
+use crate::target::Target;
+use http::Method;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+/// A request as it has arrived.
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Its head.
+    pub head: Parts,
+    /// Whether it has no body.
+    pub is_empty: bool,
+    /// Where it came from, as the service is told.
+    pub provenance: &'a Provenance,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// When the head had arrived.
+    pub at: UnixTime,
+    /// Its id.
+    pub request_id: HeaderValue,
+}
+
+/// Who knows what a decision depends on besides the request and the rules: sessions and authorities in a gate.
+pub trait Witness {
+    /// Who is asking, if a credential was found. It is asked only where the rule wants one.
+    ///
+    /// # Errors
+    /// Why the credential is refused, and the place of the authenticator that says so.
+    fn identify(
+        &self,
+        candidate: Option<&Candidate<'_>>,
+        at: UnixTime,
+        client: Option<IpAddr>,
+    ) -> impl Future<Output = Result<Option<Rc<Session>>, (usize, Denial)>>;
+
+    /// What is known about the customer besides the token. It is asked only where the rule or a header depends on it.
+    ///
+    /// # Errors
+    /// `capability_missing` and `authority_unavailable`.
+    fn facts(&self, session: &Rc<Session>, at: UnixTime) -> impl Future<Output = Result<Entitled, Denial>>;
+}
+
+/// Who looks on while a decision is made. It cannot change anything.
+pub trait Observer {
+    /// What the request is aimed at.
+    fn target(&mut self, _: &Target) {}
+    /// The rule that holds, and its place in the policy.
+    fn route(&mut self, _place: usize, _: &Route) {}
+    /// The manner of the request.
+    fn manner(&mut self, _: &Manner) {}
+    /// The rule wants a credential, and this was found.
+    fn credential(&mut self, _: Option<&Candidate<'_>>) {}
+    /// The place of the authenticator that judged the credential.
+    fn authenticator(&mut self, _place: usize) {}
+    /// Who is asking.
+    fn identified(&mut self, _: &Session) {}
+    /// Facts were asked for; none if it goes on without them.
+    fn facts(&mut self, _: Option<&Facts>) {}
+    /// The rule is about to judge this.
+    fn asking(&mut self, _: &Route, _: &Asking<'_>) {}
+    /// The request may pass.
+    fn allowed(&mut self) {}
+    /// The request would be refused for that, but passes in shadow mode.
+    fn would_deny(&mut self, _: &Denial) {}
+}
+
+/// A request that may go on, and what its answer depends on.
+#[derive(Debug)]
+pub struct Decision {
+    /// Leave to forward it.
+    pub permit: Permit,
+    /// What the service gets.
+    pub head: CleanHead,
+    /// Its manner.
+    pub manner: Manner,
+    /// The subprotocol that stood in front of a token.
+    pub word: Option<HeaderValue>,
+    /// Whether the rule is in shadow mode.
+    pub shadow: bool,
+}
+
+/// Decides.
+///
+/// # Errors
+/// Every reason for which a request is refused before it is forwarded, but for the size of its body.
+pub async fn decide(
+    generation: &Generation,
+    witness: &impl Witness,
+    arrival: Arrival<'_>,
+    observer: &mut impl Observer,
+) -> Result<Decision, Denial> {
+    let Arrival { head, is_empty, provenance, client, at, request_id } = arrival;
+    let target = target(generation, &head)?;
+    observer.target(&target);
+    let (place, route) = generation.policy.route(&target);
+    observer.route(place, route);
+    let manner = Manner::of(&head, is_empty)?;
+    observer.manner(&manner);
+    let asked = Asked { head: &head, target: &target, manner: &manner, client, at };
+    let mut known = Judged::default();
+    let permit = match judge(generation, witness, (place, route), &asked, (&mut known, observer)).await {
+        Ok(permit) => {
+            observer.allowed();
+            permit
+        }
+        Err(denial) => {
+            let (permit, denial) = route.pass_in_shadow(denial)?;
+            observer.would_deny(&denial);
+            permit
+        }
+    };
+    let Judged { session, entitled, word } = known;
+    let path = route.rewritten(&target)?;
+    let cleaning = Cleaning {
+        provenance,
+        host: target.authority().clone(),
+        request_id,
+        identity: session.as_deref().map(|session| &session.headers),
+        entitled,
+        websocket: manner.is_websocket(),
+    };
+    let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
+    Ok(Decision { permit, head, manner, word, shadow: route.mode == Mode::Shadow })
+}
+
+/// What a request says of itself, as it is judged.
+#[derive(Clone, Copy, Debug)]
+struct Asked<'a> {
+    head: &'a Parts,
+    target: &'a Target,
+    manner: &'a Manner,
+    client: Option<IpAddr>,
+    at: UnixTime,
+}
+
+/// What was found out about a request while it was judged.
+#[derive(Debug, Default)]
+struct Judged {
+    session: Option<Rc<Session>>,
+    /// Header fields that were made for this request.
+    entitled: Option<Prepared>,
+    /// The subprotocol that stood in front of a token.
+    word: Option<HeaderValue>,
+}
+
+/// Who is asking, what is known about them, and whether that suffices. What was found out stays in `known`, also when
+/// the request is refused.
+async fn judge(
+    generation: &Generation,
+    witness: &impl Witness,
+    (place, route): (usize, &Route),
+    asked: &Asked<'_>,
+    (known, observer): (&mut Judged, &mut impl Observer),
+) -> Result<Permit, Denial> {
+    if let Some(bypass) = generation.bypass {
+        return route.pass_in_bypass(bypass);
+    }
+    if route.wants_credential(asked.manner.is_preflight())? {
+        let credential = extract(generation.lookup(place), asked)?;
+        observer.credential(credential.as_ref());
+        known.word = credential.as_ref().and_then(Candidate::subprotocol);
+        known.session = authenticate(witness, credential.as_ref(), asked, observer).await?;
+    }
+    let session = known.session.as_ref();
+    let entitled = match session {
+        Some(session) if route.entitled => entitle(witness, session, asked.at, observer).await?,
+        Some(_) | None => None,
+    };
+    let facts = entitled.as_deref().map(|answer| &answer.value);
+    let holder = session.map(|session| Holder { identity: &session.identity, facts });
+    let permit = permit(route, holder, session.map(|session| session.ends), asked, observer)?;
+    known.entitled = prepare_entitled(generation, holder)?;
+    Ok(permit)
+}
+
+/// The only form of host and path that there is from here on.
+fn target(generation: &Generation, head: &Parts) -> Result<Target, Denial> {
+    if head.headers.len() > generation.headers {
+        return Err(Denial::new(Reason::HeadTooLarge));
+    }
+    Target::parse(generation.paths, head.version, &head.method, &head.uri, &head.headers)
+}
+
+/// Finds the credential.
+fn extract<'a>(lookup: &'a Lookup, asked: &Asked<'a>) -> Result<Option<Candidate<'a>>, Denial> {
+    lookup.find(&Carrier {
+        headers: &asked.head.headers,
+        query: asked.target.query(),
+        is_websocket: asked.manner.is_websocket(),
+    })
+}
+
+async fn authenticate(
+    witness: &impl Witness,
+    credential: Option<&Candidate<'_>>,
+    asked: &Asked<'_>,
+    observer: &mut impl Observer,
+) -> Result<Option<Rc<Session>>, Denial> {
+    match witness.identify(credential, asked.at, asked.client).await {
+        Ok(Some(session)) => {
+            observer.authenticator(session.authenticator);
+            observer.identified(&session);
+            Ok(Some(session))
+        }
+        Ok(None) => Ok(None),
+        Err((authenticator, denial)) => {
+            observer.authenticator(authenticator);
+            Err(denial)
+        }
+    }
+}
+
+async fn entitle(
+    witness: &impl Witness,
+    session: &Rc<Session>,
+    at: UnixTime,
+    observer: &mut impl Observer,
+) -> Result<Entitled, Denial> {
+    let entitled = witness.facts(session, at).await?;
+    observer.facts(entitled.as_deref().map(|answer| &answer.value));
+    Ok(entitled)
+}
+
+/// Judges; pure.
+fn permit(
+    route: &Route,
+    holder: Option<Holder<'_>>,
+    expires: Option<UnixTime>,
+    asked: &Asked<'_>,
+    observer: &mut impl Observer,
+) -> Result<Permit, Denial> {
+    let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
+    let asking = Asking {
+        holder,
+        expires,
+        handshake: asked.manner.is_websocket().then(handshake),
+        preflight: asked.manner.is_preflight(),
+    };
+    observer.asking(route, &asking);
+    route.permit(asking)
+}
+
+/// The origin of a handshake; two are none.
+fn origin(headers: &HeaderMap) -> Option<&str> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok())
+}
+
+/// The header fields in which facts have a part; they are made for each request.
+fn prepare_entitled(generation: &Generation, holder: Option<Holder<'_>>) -> Result<Option<Prepared>, Denial> {
+    let headers = &generation.identity_headers;
+    let Some(holder) = holder.filter(|_| headers.take_facts()) else { return Ok(None) };
+    let fields = headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
+        Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
+    })?;
+    Ok(Some(fields))
+}
+
+/// Takes the credential out where it must not go on, strips what a client may not say, sets what we say. A token that came
+/// as a subprotocol, behind a `word`, never goes on.
+fn rewrite(
+    generation: &Generation,
+    head: Parts,
+    mut path: PathAndQuery,
+    word: bool,
+    cleaning: Cleaning<'_>,
+) -> Result<CleanHead, Denial> {
+    let Parts { method, mut headers, .. } = head;
+    for authenticator in &generation.authenticators {
+        if authenticator.strip_credential {
+            authenticator.places.strip_headers(&mut headers);
+            path = without_credential(path, &authenticator.places, cleaning.websocket)?;
+        }
+        if word {
+            authenticator.places.strip_subprotocol(&mut headers);
+        }
+    }
+    Ok(generation.hygiene.clean(method, path, headers, cleaning))
+}
+
+fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {
+    let Some(query) = path.query() else { return Ok(path) };
+    let whole = match places.strip_query(query, websocket) {
+        Some(Cow::Borrowed(_)) => return Ok(path),
+        Some(Cow::Owned(rest)) => format!("{}?{rest}", path.path()),
+        None => path.path().to_owned(),
+    };
+    PathAndQuery::try_from(whole).map_err(|_| Denial::new(Reason::PathRefused))
+}
+
+/// The manner of a request, where it changes how it is judged.
+#[derive(Debug)]
+pub enum Manner {
+    /// Nothing of the kind.
+    Plain,
+    /// A CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
+    Preflight,
+    /// A valid WebSocket handshake.
+    WebSocket(Handshake),
+}
+
+impl Manner {
+    fn of(head: &Parts, is_empty: bool) -> Result<Self, Denial> {
+        match upgrade(&head.method, head.version, &head.headers) {
+            Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
+            Upgrade::Malformed => {
+                return Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"));
+            }
+            Upgrade::None => {}
+        }
+        let preflight = head.method == Method::OPTIONS
+            && head.headers.contains_key(ORIGIN)
+            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+            && is_empty;
+        Ok(if preflight { Self::Preflight } else { Self::Plain })
+    }
+
+    /// Whether it is a WebSocket handshake.
+    #[must_use]
+    pub const fn is_websocket(&self) -> bool {
+        matches!(self, Self::WebSocket(_))
+    }
+
+    /// Whether it is a CORS preflight.
+    #[must_use]
+    pub const fn is_preflight(&self) -> bool {
+        matches!(self, Self::Preflight)
+    }
+}
