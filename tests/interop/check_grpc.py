@@ -35,7 +35,7 @@ class Servicer:
     """What is behind the gate. Messages are plain bytes."""
 
     def __init__(self):
-        self.calls, self.go_on = [], threading.Semaphore(0)
+        self.calls, self.go_on, self.ended = [], threading.Semaphore(0), threading.Event()
 
     def note(self, context):
         self.calls.append(context.invocation_metadata())
@@ -67,9 +67,8 @@ class Servicer:
 
     def slow(self, request, context):
         self.note(context)
-        ended = threading.Event()
-        context.add_callback(ended.set)
-        ended.wait(20)
+        context.add_callback(self.ended.set)
+        self.ended.wait(20)
         return b"too late"
 
 
@@ -154,6 +153,7 @@ def calls(report, servicer, channel):
     except grpc.RpcError as error:
         code = error.code()
     report.check("a deadline", code, grpc.StatusCode.DEADLINE_EXCEEDED)
+    report.check("the service's call ends with it", servicer.ended.wait(10), True)
 
 
 def refusals(report, servicer, channel):

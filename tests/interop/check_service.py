@@ -5,6 +5,7 @@ import http.client
 import json
 import time
 from contextlib import contextmanager
+from socket import create_connection
 
 import jwt
 from children import until
@@ -119,10 +120,29 @@ def bodies(report, world, gate):
     report.check("20 MiB up, with a length", client.send("POST", "/upload", bearer, whole).json(), expected)
     report.check("20 MiB up, in chunks",
                  upload(gate, [whole[at:at + 100_003] for at in range(0, BIG, 100_003)]).json(), expected)
+    whole_answer = {"size": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
+    first, second, body = expecting(gate, token())
+    report.check("Expect: 100-continue: first the 100, then the body", (first, second, json.loads(body)), (b"100", b"200", whole_answer))
+    report.check("Expect: 100-continue with a bad token: 401 at once", expecting(gate, "bad.bad.bad"), [b"401"])
     for name, path in (("with a length", "/download"), ("in chunks", "/download?chunked=true")):
         response = client.send("GET", path, bearer)
         got = {"size": len(response.body), "sha256": hashlib.sha256(response.body).hexdigest()}
         report.check(f"20 MiB down, {name}", got, expected)
+
+
+def expecting(gate, bearer):
+    """The status lines that a client gets which sends its body only when it is told to (RFC 9110 §10.1.1)."""
+    with create_connection(("127.0.0.1", gate.port), timeout=20) as connection:
+        head = (f"POST /upload HTTP/1.1\r\nhost: gate\r\nauthorization: Bearer {bearer}\r\nexpect: 100-continue\r\n"
+                "content-length: 5\r\nconnection: close\r\n\r\n")
+        connection.sendall(head.encode())
+        with connection.makefile("rb") as answer:
+            status = answer.readline().split()[1]
+            if status != b"100":
+                return [status]
+            answer.readline()
+            connection.sendall(b"hello")
+            return [status, answer.readline().split()[1], answer.read().rpartition(b"\r\n\r\n")[2]]
 
 
 def upload(gate, chunks):
@@ -148,6 +168,12 @@ def streams(report, world, gate):
     report.check("events arrive one by one", (response.getheader("content-type"), events, response.read()),
                  ("text/event-stream; charset=utf-8", [b"data: 0\n\n", b"data: 1\n\n", b"data: 2\n\n"], b""))
     connection.close()
+    connection, response = gate.client().open("GET", "/endless", [("authorization", f"Bearer {token()}")])
+    response.readline()
+    valves.deserted = False
+    response.close()
+    connection.close()
+    report.check("a client that goes away ends the service's stream", until(lambda: valves.deserted), True)
 
     arrivals = []
 

@@ -99,6 +99,17 @@ def application(valves):
                 await valves.passed()
         return StreamingResponse(produce(), media_type="text/event-stream")
 
+    @app.get("/endless")
+    async def endless():
+        async def produce():
+            try:
+                while True:
+                    yield "data: again\n\n"
+                    await asyncio.sleep(0.05)
+            finally:
+                valves.deserted = True
+        return StreamingResponse(produce(), media_type="text/event-stream")
+
     @app.put("/items/{number}")
     def put(number: int):
         return {"number": number}
@@ -126,7 +137,7 @@ class Valves:
     """Holds the service's streams until a check lets them go on, and says how far they are."""
 
     def __init__(self):
-        self.arrived, self.close_code, self.open = 0, None, threading.Semaphore(0)
+        self.arrived, self.deserted, self.close_code, self.open = 0, False, None, threading.Semaphore(0)
 
     async def passed(self):
         if not await asyncio.get_running_loop().run_in_executor(None, self.open.acquire, True, 10):
