@@ -1,8 +1,9 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
 use crate::authn::keys::KeyStore;
+use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{KeyFigures, Metrics};
+use crate::telemetry::metrics::{AuthorityFigures, KeyFigures, Metrics};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -20,6 +21,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
+    /// How the asking of authorities goes, by authenticator; none = the entitlements.
+    pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -56,7 +59,8 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures()));
+                let mut response =
+                    text(StatusCode::OK, self.metrics.render(&self.key_figures(), &self.authority_figures()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
@@ -77,6 +81,15 @@ impl Admin {
             }
         };
         self.stores.iter().map(figures).collect()
+    }
+
+    fn authority_figures(&self) -> Vec<AuthorityFigures> {
+        let figures = |(authenticator, figures): &(Option<Arc<str>>, Arc<Figures>)| AuthorityFigures {
+            authenticator: authenticator.clone(),
+            successes: figures.successes(),
+            errors: figures.errors(),
+        };
+        self.authorities.iter().map(figures).collect()
     }
 }
 

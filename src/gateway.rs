@@ -196,7 +196,8 @@ impl Local {
         let mut recording = Recording { local: self, record: &mut *record };
         let decided = decide(&self.generation, self, arrival, &mut recording).await?;
         let Decision { permit, head, manner, word, shadow } = decided;
-        let outgoing = Outgoing { permit, head, body: self.body(body)? };
+        let body = self.body(body).inspect_err(|_| record.withdrawn())?;
+        let outgoing = Outgoing { permit, head, body };
         let served = match manner {
             Manner::Plain | Manner::Preflight => {
                 self.forward.send(outgoing, record).await.map(Served::Response)?

@@ -14,7 +14,7 @@ use crate::authn::key::Key;
 use crate::authn::keys::KeyStore;
 use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
-use crate::authn::token::{Jws, Space};
+use crate::authn::token::{Jws, MAX_TOKEN_BYTES, Space};
 use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
@@ -347,6 +347,11 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Failure)> {
         let refused = |denial| (place, Failure::Denied(denial));
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused(
+                Denial::new(Reason::TokenMalformed).because("the token is too long to ask about"),
+            ));
+        }
         let answer = inquiry
             .ask(token)
             .await

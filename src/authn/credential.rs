@@ -82,6 +82,12 @@ impl Places {
         if errors.is_empty() { Ok(Self(compiled)) } else { Err(errors) }
     }
 
+    /// Whether one credential could be found in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().any(|place| other.0.iter().any(|theirs| place.overlaps(theirs)))
+    }
+
     /// The credential of a request, if it has one in any of the places.
     ///
     /// # Errors

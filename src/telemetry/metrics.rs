@@ -24,6 +24,17 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How the asking of one authority goes.
+#[derive(Clone, Debug)]
+pub struct AuthorityFigures {
+    /// The authenticator that asks; none = the entitlements.
+    pub authenticator: Option<Arc<str>>,
+    /// How often there was an answer.
+    pub successes: u64,
+    /// How often there was none.
+    pub errors: u64,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -49,10 +60,11 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures]) -> String {
+    pub fn render(&self, keys: &[KeyFigures], authorities: &[AuthorityFigures]) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
         families.extend(key_families(keys));
+        families.extend(authority_families(authorities));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -108,6 +120,34 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             "Keys of the current set that are not used.",
             MetricType::GAUGE,
             ignored.collect(),
+        ),
+    ]
+}
+
+fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
+    let (mut requests, mut fetches) = (Vec::new(), Vec::new());
+    for figures in authorities {
+        for (result, count) in [("error", figures.errors), ("success", figures.successes)] {
+            match &figures.authenticator {
+                Some(name) => {
+                    requests.push(counter(&[("authenticator", name.as_ref()), ("result", result)], count));
+                }
+                None => fetches.push(counter(&[("result", result)], count)),
+            }
+        }
+    }
+    [
+        family(
+            "sidegate_authority_requests_total",
+            "Questions about credentials that went out to authorities.",
+            MetricType::COUNTER,
+            requests,
+        ),
+        family(
+            "sidegate_entitlement_fetches_total",
+            "Questions about customers that went out to the entitlements service.",
+            MetricType::COUNTER,
+            fetches,
         ),
     ]
 }
@@ -305,7 +345,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics};
+    use super::{AuthorityFigures, KeyFigures, Metrics};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -333,7 +373,12 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys]);
+        let figures = |name: Option<&str>| AuthorityFigures {
+            authenticator: name.map(Into::into),
+            successes: 5,
+            errors: 0,
+        };
+        let text = metrics.render(&[keys], &[figures(Some("opaque")), figures(None)]);
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -344,6 +389,8 @@ mod tests {
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
+            "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");

@@ -181,6 +181,11 @@ impl Record {
         self.reason = Reason::Allowed;
     }
 
+    /// The request was let through, and then refused before anything of it was forwarded.
+    pub const fn withdrawn(&mut self) {
+        self.decision = Decision::Deny;
+    }
+
     /// The request would have been refused for that, but passes in shadow mode.
     pub fn would_deny(&mut self, denial: &Denial) {
         self.decision = Decision::WouldDeny;

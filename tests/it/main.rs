@@ -29,6 +29,8 @@ mod drain;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod entitlements;
+#[cfg(test)]
 mod facade;
 #[cfg(test)]
 mod forward;
@@ -41,6 +43,8 @@ mod hosts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod keysets;
 #[cfg(test)]
 mod layering;
@@ -50,6 +54,8 @@ mod limits;
 mod path_settings;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
