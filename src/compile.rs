@@ -2,6 +2,7 @@
 
 mod authenticators;
 mod entitlements;
+mod expressions;
 mod facade;
 mod identity;
 mod judges;
@@ -10,7 +11,9 @@ mod routes;
 mod secrets;
 mod server;
 mod upstreams;
+mod warnings;
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -54,6 +57,8 @@ pub struct Compiled {
     pub inquiries: Vec<Running>,
     /// How the asking goes, by authenticator; none = the entitlements.
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The key files, to be followed on the control thread, and for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
 }
 
 /// Compiles a configuration.
@@ -66,12 +71,13 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     server::check(config, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, problems);
-    let authenticators = authenticators::compile(config, world, problems);
+    let routes = routes::compile(config, paths, problems);
+    let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
+    let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity_headers = identity::headers(config, problems);
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
-    let routes = routes::compile(config, paths, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
@@ -80,8 +86,15 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list: authenticators, stores, refreshers, mut inquiries, figures, client } =
-        authenticators?;
+    let Authenticators {
+        list: authenticators,
+        stores,
+        refreshers,
+        key_files,
+        mut inquiries,
+        figures,
+        client,
+    } = authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
         let (entitlements, running) = draft.open(client, world);
@@ -112,6 +125,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         refreshers,
         inquiries,
         figures,
+        key_files,
     })
 }
 

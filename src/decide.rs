@@ -191,7 +191,7 @@ async fn judge(
     };
     let facts = entitled.as_deref().map(|answer| &answer.value);
     let holder = session.map(|session| Holder { identity: &session.identity, facts });
-    let permit = permit(route, holder, session.map(|session| session.ends), asked, observer)?;
+    let permit = permit(route, holder, session.map(AsRef::as_ref), asked, observer)?;
     known.entitled = prepare_entitled(generation, holder)?;
     Ok(permit)
 }
@@ -248,14 +248,17 @@ async fn entitle(
 fn permit(
     route: &Route,
     holder: Option<Holder<'_>>,
-    expires: Option<UnixTime>,
+    session: Option<&Session>,
     asked: &Asked<'_>,
     observer: &mut impl Observer,
 ) -> Result<Permit, Denial> {
     let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
     let asking = Asking {
         holder,
-        expires,
+        target: asked.target,
+        client: asked.client,
+        claims: session.and_then(|session| session.claims.as_deref()),
+        expires: session.map(|session| session.ends),
         handshake: asked.manner.is_websocket().then(handshake),
         preflight: asked.manner.is_preflight(),
     };

@@ -158,7 +158,8 @@ impl Local {
         let tally = &recorder.tally;
         let headers = Arc::clone(&generation.identity_headers);
         Self {
-            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally)),
+            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
+                .keeping_claims(generation.policy.wants_claims()),
             forward: Forward::new(
                 generation
                     .upstreams

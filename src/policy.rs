@@ -1,5 +1,6 @@
 //! The rules: which one holds for a request, and what it demands. Pure: no clock, no network, no cache.
 
+pub mod expression;
 pub mod requirement;
 pub mod route;
 pub mod router;
@@ -33,6 +34,12 @@ impl Policy {
             Some(found) => found,
             None => (self.routes.len(), &self.fallback),
         }
+    }
+
+    /// Whether an expression looks at claims, so that they must be kept with the session.
+    #[must_use]
+    pub fn wants_claims(&self) -> bool {
+        self.routes().any(|route| route.requirements.need_claims())
     }
 
     /// Every rule in the order of places, the fallback last.

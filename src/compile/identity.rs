@@ -1,6 +1,7 @@
 //! `[identity]` → what is stripped, and what is set.
 
-use crate::authn::claims::{BUILT_IN, ClaimMap};
+use super::expressions::establishes;
+use crate::authn::claims::BUILT_IN;
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
 use crate::config::credential::CredentialPlace;
@@ -111,12 +112,7 @@ fn check_attribute(
 /// Whether an identity can have that attribute.
 pub(super) fn is_established(attribute: &str, authenticators: &IndexMap<String, Authenticator>) -> bool {
     BUILT_IN.contains(&attribute)
-        || authenticators.values().any(|authenticator| {
-            // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
-            authenticator.claims().is_none_or(|claims| {
-                ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
-            })
-        })
+        || authenticators.values().any(|authenticator| establishes(authenticator, attribute))
 }
 
 pub(super) fn hygiene(

@@ -33,9 +33,12 @@ fn report(name: &str) -> String {
 #[test]
 fn contradictions_are_named_with_their_place_and_a_hint() {
     for name in [
+        "afresh",
+        "api-keys",
         "authenticators",
         "authorities",
         "everybody",
+        "expressions",
         "identity",
         "judges",
         "nobody",

@@ -11,6 +11,8 @@ use crate::footprint::{ARC_BYTES, allocated};
 use crate::headers::trusted::Prepared;
 use crate::identity::Identity;
 use crate::inquiry::Answer;
+use crate::json;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ pub struct Session {
     pub headers: Prepared,
     /// When what the credential vouches for ends: for a JWT `exp` and the leeway.
     pub ends: UnixTime,
+    /// The claims that the credential stands for, if an expression looks at them; none where there are none.
+    pub claims: Option<Arc<Value>>,
     /// What is known about the customer besides.
     pub known: Known,
     /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
@@ -113,6 +117,11 @@ impl Session {
         allocated(size_of::<Self>().saturating_add(ARC_BYTES))
             .saturating_add(self.identity.weight())
             .saturating_add(self.headers.weight())
+            .saturating_add(self.claims.as_deref().map_or(0, kept_weight))
             .saturating_add(self.origin.as_ref().map_or(0, |origin| origin.weight()))
     }
+}
+
+fn kept_weight(claims: &Value) -> usize {
+    allocated(size_of::<Value>().saturating_add(ARC_BYTES)).saturating_add(json::weight(claims))
 }

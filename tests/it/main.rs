@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authenticate;
@@ -30,6 +32,7 @@ mod drain;
 mod engine;
 #[cfg(test)]
 mod entitlements;
+mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
@@ -70,6 +73,8 @@ mod support;
 mod thrift;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_commands;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
