@@ -49,6 +49,11 @@ instructions *arguments:
 peers *arguments:
     benches/peers/run {{ arguments }}
 
+# The gate between real peers (tests/interop/README.md): `just interop service grpc`.
+interop *arguments:
+    cargo build --locked --release
+    tests/interop/run {{ arguments }}
+
 # The container image.
 image:
     docker build --tag sidegate:0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
