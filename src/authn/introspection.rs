@@ -92,8 +92,13 @@ impl Endpoint {
     /// The answer (RFC 7662 §2.2). Only the boolean `true` is active: a server that says anything else but the boolean `false`
     /// is one that cannot be understood, and nobody is let in or turned away by it.
     fn read(&self, response: &Response<Bytes>, moments: Moments) -> Result<Heard<Opinion>, Failure> {
-        if response.status() != StatusCode::OK {
-            return Err(Failure::status(response.status()));
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST if is_unsupported(response.body()) => {
+                let why = "the authority does not know tokens of this type".into();
+                return Ok(self.reading.bad(Reason::TokenInactive, why, moments));
+            }
+            status => return Err(Failure::status(status)),
         }
         let members = json::object(response.body()).map_err(Failure::malformed)?;
         match members.get("active") {
@@ -106,6 +111,13 @@ impl Endpoint {
             | None => Err(Failure::malformed("`active` is neither true nor false")),
         }
     }
+}
+
+/// Whether the server says that it has no such tokens (the code of RFC 7009 §2.2.1): some say so instead of `active: false`, and a
+/// client must not be able to turn that into an outage.
+fn is_unsupported(body: &[u8]) -> bool {
+    json::object(body)
+        .is_ok_and(|members| members.get("error").and_then(Value::as_text) == Some("unsupported_token_type"))
 }
 
 #[cfg(test)]

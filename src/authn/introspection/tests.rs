@@ -196,3 +196,22 @@ async fn no_other_status_is_an_answer() {
         assert_eq!(failure.to_string(), format!("the answer's status is {status}"));
     }
 }
+
+#[tokio::test]
+async fn a_type_of_token_that_the_server_does_not_have_is_bad_and_no_outage() {
+    let ask = async |status: u16, body: &'static str| {
+        let http = client(StatusCode::from_u16(status).unwrap(), body);
+        endpoint(&http, ClientAuth::Basic, &[], 60).ask("secret-token").await
+    };
+    let heard = ask(400, r#"{"error":"unsupported_token_type"}"#).await.unwrap();
+    assert!(matches!(heard.answer.value, Opinion::Bad(Reason::TokenInactive, _)));
+    for (status, body) in [
+        (400, r#"{"error":"invalid_request"}"#),
+        (400, r#"{"error":["unsupported_token_type"]}"#),
+        (400, "unsupported_token_type"),
+        (401, r#"{"error":"unsupported_token_type"}"#),
+        (500, r#"{"error":"unsupported_token_type"}"#),
+    ] {
+        assert!(ask(status, body).await.is_err(), "{status} {body}");
+    }
+}
