@@ -169,6 +169,9 @@ fn the_example_shows_every_key_and_no_other() {
         "authenticators.NAME",
         "authenticators.NAME.claims.NAME",
         "identity.headers.NAME",
+        "facade.validate.NAME",
+        "policy.require.quotas.NAME",
+        "routes.require.quotas.NAME",
         "response_headers.NAME",
     ];
     for path in &shown {
