@@ -159,9 +159,7 @@ impl App {
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
         }
-        if let Some(key) = assertion_key {
-            drop(spawn_local(key.run()));
-        }
+        drop(assertion_key.map(|key| spawn_local(key.run())));
         for inquiry in inquiries {
             drop(spawn_local(inquiry));
         }
