@@ -102,7 +102,10 @@ fn verdicts(bench: &mut Bench) {
     let (lookup, route) = stage.route(&target);
     let candidate = Stage::extract(route, lookup, &asked, &target).unwrap();
     let session = stage.authenticate(&sessions, &candidate);
-    bench.measure("permit/roles", || Stage::permit(route, &session));
+    bench.measure("permit/roles", || Stage::permit(route, &session, &target));
+    let farm = stage.target(&Asked::usual("/farms/4711"));
+    let (_, guarded) = stage.route(&farm);
+    bench.measure("permit/expression", || Stage::permit(guarded, &session, &farm));
     for (name, asked) in [("rewrite/usual", &asked), ("rewrite/forged", &Asked::forged(PLAIN))] {
         bench.measure_with(
             name,

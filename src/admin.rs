@@ -2,10 +2,11 @@
 
 use crate::assertion::Assertions;
 use crate::assertion::ring::MAX_AGE;
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
 use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{AuthorityFigures, KeyFigures, Metrics, ReloadFigures};
+use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -27,6 +28,8 @@ pub struct Admin {
     pub assertions: Option<Arc<Assertions>>,
     /// How the asking of authorities goes, by authenticator; none = the entitlements.
     pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The files of every authenticator of API keys.
+    pub key_files: Vec<Arc<KeyFile>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -63,9 +66,7 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let (keys, authorities) = (self.key_figures(), self.authority_figures());
-                let figures = self.metrics.render(&keys, &authorities, self.reload_figures());
-                let mut response = text(StatusCode::OK, figures);
+                let mut response = text(StatusCode::OK, self.metrics.render(&self.upkeep()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
@@ -75,6 +76,15 @@ impl Admin {
                 None => text(StatusCode::NOT_FOUND, "there is no [identity.assertion]\n"),
             },
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+        }
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            keys: self.key_figures(),
+            authorities: self.authority_figures(),
+            files: self.file_figures(),
+            assertion_key: self.reload_figures(),
         }
     }
 
@@ -104,6 +114,15 @@ impl Admin {
             errors: figures.errors(),
         };
         self.authorities.iter().map(figures).collect()
+    }
+
+    fn file_figures(&self) -> Vec<FileFigures> {
+        let figures = |file: &Arc<KeyFile>| FileFigures {
+            authenticator: Arc::clone(file.authenticator()),
+            successes: file.reloads().successes(),
+            errors: file.reloads().errors(),
+        };
+        self.key_files.iter().map(figures).collect()
     }
 }
 

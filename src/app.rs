@@ -1,7 +1,10 @@
 //! The gate as a whole: compiled, bound, run, drained.
 
 use crate::admin::{self, Admin};
+use crate::assertion::Follower;
+use crate::authn::api_key::KeyFile;
 use crate::authn::cache::Bounds;
+use crate::authn::keys::Refresher;
 use crate::clock::{Clock, SystemClock};
 use crate::compile::{Compiled, World, compile};
 use crate::config::Config;
@@ -108,6 +111,12 @@ impl App {
         (app, problems)
     }
 
+    /// What it was compiled to, for those who judge without serving.
+    #[must_use]
+    pub fn into_compiled(self) -> Compiled {
+        self.compiled
+    }
+
     /// Opens the sockets.
     ///
     /// # Errors
@@ -149,20 +158,18 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let Compiled { generation, stores, refreshers, inquiries, figures, assertion_key } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures, key_files, assertion_key } =
+            self.compiled;
         let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
         if generation.bypass.is_some() {
             tracing::warn!(
                 "INSECURE: --insecure-bypass judges nobody and believes every identity header; for development only"
             );
         }
-        for refresher in refreshers {
-            drop(spawn_local(refresher.run()));
-        }
-        drop(assertion_key.map(|key| spawn_local(key.run())));
-        for inquiry in inquiries {
-            drop(spawn_local(inquiry));
-        }
+        refreshers.into_iter().map(Refresher::run).for_each(spawn);
+        inquiries.into_iter().for_each(spawn);
+        key_files.iter().cloned().map(KeyFile::follow).for_each(spawn);
+        assertion_key.into_iter().map(Follower::run).for_each(spawn);
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
         }
@@ -171,6 +178,7 @@ impl App {
             stores,
             assertions: generation.assertions.clone(),
             authorities: figures,
+            key_files,
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });
@@ -208,6 +216,11 @@ impl App {
         let limits = self.config.server.shutdown.clone();
         drain(&mut workers, &probes, shutdown, (limits.delay.0, limits.grace.0)).await
     }
+}
+
+/// Runs beside everything else on the control thread, to its end.
+fn spawn(task: impl Future<Output = ()> + 'static) {
+    drop(spawn_local(task));
 }
 
 /// Waits for the word, then lets everything end in order.

@@ -1,11 +1,15 @@
 //! The command line: which commands there are, what they take, and with which status they end.
 
+mod api_key;
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod healthcheck;
 mod run;
 mod schema;
+mod test;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -62,12 +66,48 @@ enum Command {
     /// Warnings alone leave the exit status at 0.
     #[command(after_help = "Example:\n  sidegate check --config sidegate.toml")]
     Check(ConfigFile),
+    /// Say what would become of a request, and why: 0 when it is admitted, else 1.
+    ///
+    /// The same code as the gate's decides. A token is judged with the keys of the configuration, which are fetched if need
+    /// be; claims from a file need neither keys nor network.
+    #[command(
+        after_help = "Example:\n  sidegate explain --config sidegate.toml --path /orders --claims claims.json"
+    )]
+    Explain(Box<explain::Arguments>),
+    /// Run policy tests: 0 when all pass, else 1.
+    ///
+    /// Each request of the files is decided by the same code as the gate's, and compared with what is expected. Nobody is
+    /// asked over the network.
+    #[command(after_help = "Example:\n  sidegate test --config sidegate.toml tests.toml")]
+    Test {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Files with [[tests]].
+        #[arg(required = true, value_name = "TESTS")]
+        files: Vec<PathBuf>,
+    },
     /// Ask the running gate whether it is ready: 0 when it is, else 1.
     ///
     /// Reads the address of [admin] from the configuration and waits for at most two seconds. Made for images
     /// without curl.
     #[command(after_help = "Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"sidegate\", \"healthcheck\"]")]
     Healthcheck(ConfigFile),
+    /// Make and inspect tokens, for development.
+    #[command(
+        after_help = "Example:\n  sidegate token mint --secret-env DEV_SECRET --sub user-1 | sidegate token inspect"
+    )]
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        command: Box<token::Token>,
+    },
+    /// Make API keys.
+    #[command(after_help = "Example:\n  sidegate api-key new --prefix sb_ --id billing")]
+    ApiKey {
+        /// What to do.
+        #[command(subcommand)]
+        command: api_key::ApiKey,
+    },
     /// Print the JSON Schema of the configuration.
     #[command(after_help = "Example:\n  sidegate schema > sidegate.schema.json")]
     Schema,
@@ -100,7 +140,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: impl IntoIterator<Item = OsString>, console: &mut Console<'_>) -> Status {
     let status = match Cli::try_parse_from(arguments) {
         Ok(cli) => obey(&cli.command, console),
-        Err(answer) => explain(&answer, console),
+        Err(answer) => answered(&answer, console),
     };
     console.conclude(status)
 }
@@ -121,14 +161,23 @@ fn obey(command: &Command, console: &mut Console<'_>) -> Status {
             }
             Err(status) => status,
         },
+        Command::Explain(arguments) => explain::explain(arguments, console),
+        Command::Test { config, files } => test::test(&config.file, files, console),
         Command::Healthcheck(config) => healthcheck::healthcheck(&config.file, console),
+        Command::Token { command } => {
+            match command.config().map(|file| check::check(file, false, console)).transpose() {
+                Ok(gate) => token::token(command, gate, console),
+                Err(status) => status,
+            }
+        }
+        Command::ApiKey { command } => api_key::api_key(command, console),
         Command::Schema => schema::schema(console),
         Command::Completions { shell } => completions::completions(*shell, Cli::command(), console),
     }
 }
 
 /// `--help` and `--version` are answers too: what clap has to say need not be a complaint.
-fn explain(answer: &clap::Error, console: &mut Console<'_>) -> Status {
+fn answered(answer: &clap::Error, console: &mut Console<'_>) -> Status {
     let text = answer.render().to_string();
     if answer.use_stderr() {
         console.complain(text.trim_end());

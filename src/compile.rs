@@ -4,6 +4,7 @@ mod assertion;
 mod authenticators;
 mod cors;
 mod entitlements;
+mod expressions;
 mod facade;
 mod identity;
 mod judges;
@@ -12,8 +13,10 @@ mod routes;
 mod secrets;
 mod server;
 mod upstreams;
+mod warnings;
 
 use crate::assertion::Follower;
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -59,6 +62,8 @@ pub struct Compiled {
     pub inquiries: Vec<Running>,
     /// How the asking goes, by authenticator; none = the entitlements.
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The key files, to be followed on the control thread, and for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
 }
 
 /// Compiles a configuration.
@@ -71,16 +76,14 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     server::check(config, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, problems);
-    let authenticators = authenticators::compile(config, world, problems);
+    let routes = routes::compile(config, paths, problems);
+    let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
+    let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
-    let identity_headers = identity::headers(config, problems);
-    let assertion_header = identity::assertion_header(config, &identity_headers, problems);
-    let told = (&identity_headers, assertion_header.as_ref());
-    let hygiene = identity::hygiene(config, told, bypass, problems);
-    let assertion_key = assertion::compile(config, assertion_header, world, problems);
+    let identity = identity::compile(config, bypass, problems);
+    let assertion_key = assertion::compile(config, identity.assertion, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
-    let routes = routes::compile(config, paths, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
@@ -89,7 +92,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list: authenticators, stores, refreshers, mut inquiries, figures, client } =
+    let Authenticators { list, stores, refreshers, key_files, mut inquiries, figures, client } =
         authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
@@ -98,18 +101,18 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         figures.push((None, Arc::clone(entitlements.inquiry.figures())));
         entitlements
     });
-    let lookups = used.iter().map(|places| routes::lookup(places, &authenticators)).collect();
+    let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
     Some(Compiled {
         generation: Generation {
             policy,
             lookups,
-            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators)),
-            authenticators,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
+            authenticators: list,
             entitlements,
             bypass,
             upstreams: upstreams?,
-            hygiene: Arc::new(hygiene),
-            identity_headers: Arc::new(identity_headers),
+            hygiene: Arc::new(identity.hygiene),
+            identity_headers: Arc::new(identity.headers),
             assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
             paths,
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
@@ -124,6 +127,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         inquiries,
         figures,
         assertion_key,
+        key_files,
     })
 }
 

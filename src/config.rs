@@ -13,6 +13,7 @@ pub mod entitlements;
 mod environment;
 pub mod facade;
 pub mod identity;
+pub mod key_file;
 pub mod load;
 pub mod log;
 mod not_yet;
@@ -23,6 +24,7 @@ mod report;
 pub mod schema;
 pub mod server;
 mod shape;
+pub mod trials;
 pub mod units;
 pub mod upstream;
 
@@ -73,4 +75,14 @@ pub struct Config {
     /// What is logged to standard output.
     #[serde(default)]
     pub log: log::Log,
+}
+
+impl Config {
+    /// Whether an expression may look at claims, as far as its text says. This is known before anything is compiled, so that
+    /// whoever asks authorities need not keep their answers for nothing.
+    #[must_use]
+    pub fn may_use_claims(&self) -> bool {
+        let required = self.routes.iter().map(|route| &route.require).chain([&self.policy.require]);
+        required.filter_map(|require| require.expression.as_deref()).any(|text| text.contains("claims"))
+    }
 }

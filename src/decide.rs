@@ -9,7 +9,8 @@ use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
 use crate::config::policy::Mode;
 use crate::denial::{Denial, Reason};
-use crate::entitle::Entitled;
+use crate::entitle::{Entitled, entitle};
+use crate::entitlements::Entitlements;
 use crate::facts::{Facts, Holder};
 use crate::generation::{Candidate, Generation, Lookup};
 use crate::headers::forwarded::Provenance;
@@ -17,8 +18,9 @@ use crate::headers::trusted::Prepared;
 use crate::headers::{CleanHead, Cleaning};
 use crate::policy::{Asking, Permit, Route, route};
 use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
-use crate::sessions::Session;
+use crate::sessions::{Session, Sessions};
 use crate::target::Target;
+use crate::telemetry::tally::Tally;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -26,6 +28,7 @@ use http::{Method, Response};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A request as it has arrived.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ pub trait Witness {
     /// Why the credential is refused, and the place of the authenticator that says so.
     fn identify(
         &self,
+        route: &Route,
         candidate: Option<&Candidate<'_>>,
         at: UnixTime,
         client: Option<IpAddr>,
@@ -62,6 +66,36 @@ pub trait Witness {
     /// # Errors
     /// `capability_missing` and `authority_unavailable`.
     fn facts(&self, session: &Rc<Session>, at: UnixTime) -> impl Future<Output = Result<Entitled, Denial>>;
+}
+
+/// What a gate knows: the sessions of verified credentials, and whoever is asked about customers.
+#[derive(Clone, Copy, Debug)]
+pub struct Authorities<'a> {
+    /// Who verifies credentials, and remembers what they lead to.
+    pub sessions: &'a Sessions,
+    /// Where facts about customers are asked for.
+    pub entitlements: Option<&'a Arc<Entitlements>>,
+    /// Counts the asking.
+    pub tally: &'a Tally,
+}
+
+impl Witness for Authorities<'_> {
+    async fn identify(
+        &self,
+        _: &Route,
+        candidate: Option<&Candidate<'_>>,
+        at: UnixTime,
+        client: Option<IpAddr>,
+    ) -> Result<Option<Rc<Session>>, (usize, Denial)> {
+        let Some(candidate) = candidate else { return Ok(None) };
+        let judged = self.sessions.authenticate(&candidate.authenticators, candidate.token(), at, client);
+        judged.await.map(Some)
+    }
+
+    async fn facts(&self, session: &Rc<Session>, at: UnixTime) -> Result<Entitled, Denial> {
+        let Some(entitlements) = self.entitlements else { return Ok(None) };
+        Box::pin(entitle(entitlements, session, at, self.tally)).await
+    }
 }
 
 /// Who looks on while a decision is made. It cannot change anything.
@@ -190,16 +224,16 @@ async fn judge(
         let credential = extract(generation.lookup(place), asked)?;
         observer.credential(credential.as_ref());
         known.word = credential.as_ref().and_then(Candidate::subprotocol);
-        known.session = authenticate(witness, credential.as_ref(), asked, observer).await?;
+        known.session = authenticate(witness, (route, credential.as_ref()), asked, observer).await?;
     }
     let session = known.session.as_ref();
     let entitled = match session {
-        Some(session) if route.entitled => entitle(witness, session, asked.at, observer).await?,
+        Some(session) if route.entitled => learn(witness, session, asked.at, observer).await?,
         Some(_) | None => None,
     };
     let facts = entitled.as_deref().map(|answer| &answer.value);
     let holder = session.map(|session| Holder { identity: &session.identity, facts });
-    let permit = permit(route, holder, session.map(|session| session.ends), asked, observer)?;
+    let permit = permit(route, holder, session.map(AsRef::as_ref), asked, observer)?;
     known.entitled = prepare_entitled(generation, holder)?;
     known.preflight = preflight(generation, asked)?;
     Ok(permit)
@@ -235,11 +269,11 @@ fn extract<'a>(lookup: &'a Lookup, asked: &Asked<'a>) -> Result<Option<Candidate
 
 async fn authenticate(
     witness: &impl Witness,
-    credential: Option<&Candidate<'_>>,
+    (route, credential): (&Route, Option<&Candidate<'_>>),
     asked: &Asked<'_>,
     observer: &mut impl Observer,
 ) -> Result<Option<Rc<Session>>, Denial> {
-    match witness.identify(credential, asked.at, asked.client).await {
+    match witness.identify(route, credential, asked.at, asked.client).await {
         Ok(Some(session)) => {
             observer.authenticator(session.authenticator);
             observer.identified(&session);
@@ -253,7 +287,7 @@ async fn authenticate(
     }
 }
 
-async fn entitle(
+async fn learn(
     witness: &impl Witness,
     session: &Rc<Session>,
     at: UnixTime,
@@ -268,14 +302,17 @@ async fn entitle(
 fn permit(
     route: &Route,
     holder: Option<Holder<'_>>,
-    expires: Option<UnixTime>,
+    session: Option<&Session>,
     asked: &Asked<'_>,
     observer: &mut impl Observer,
 ) -> Result<Permit, Denial> {
     let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
     let asking = Asking {
         holder,
-        expires,
+        target: asked.target,
+        client: asked.client,
+        claims: session.and_then(|session| session.claims.as_deref()),
+        expires: session.map(|session| session.ends),
         handshake: asked.manner.is_websocket().then(handshake),
         preflight: asked.manner.is_preflight(),
     };

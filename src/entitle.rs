@@ -53,7 +53,11 @@ pub async fn entitle(
     }
 }
 
-fn url(entitlements: &Entitlements, session: &Session) -> Result<String, Denial> {
+/// Where is asked about a session's customer.
+///
+/// # Errors
+/// `capability_missing` when the identity lacks an attribute by which is asked.
+pub fn url(entitlements: &Entitlements, session: &Session) -> Result<String, Denial> {
     entitlements.question.url(&session.identity).map_err(|attribute| {
         let why = format_args!("entitlements are asked for by the attribute {attribute}, which lacks");
         Denial::new(Reason::CapabilityMissing).because(why)

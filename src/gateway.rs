@@ -5,10 +5,9 @@
 
 use crate::authn::cache::Bounds;
 use crate::clock::UnixTime;
-use crate::decide::{Arrival, Decision, Manner, Observer, Witness, decide};
+use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
 use crate::denial::{Denial, Reason};
-use crate::entitle::{Entitled, entitle};
-use crate::generation::{Candidate, Generation};
+use crate::generation::Generation;
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
 use crate::peer::Peer;
 use crate::policy::Route;
@@ -24,7 +23,6 @@ use crate::telemetry::tally::{RouteTally, Tally};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Request, Response, Version};
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -166,7 +164,8 @@ impl Local {
         let headers = Arc::clone(&generation.identity_headers);
         Self {
             sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
-                .with_assertions(generation.assertions.clone()),
+                .with_assertions(generation.assertions.clone())
+                .keeping_claims(generation.policy.wants_claims()),
             forward: Forward::new(
                 generation
                     .upstreams
@@ -201,8 +200,13 @@ impl Local {
             at: record.at(),
             request_id: record.request_id().clone(),
         };
+        let authorities = Authorities {
+            sessions: &self.sessions,
+            entitlements: self.generation.entitlements.as_ref(),
+            tally: &self.tally,
+        };
         let mut recording = Recording { local: self, record: &mut *record };
-        let decided = decide(&self.generation, self, arrival, &mut recording).await?;
+        let decided = decide(&self.generation, &authorities, arrival, &mut recording).await?;
         let Decision { permit, head, manner, word, preflight, shadow } = decided;
         if let Some(answer) = preflight {
             return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
@@ -266,24 +270,6 @@ impl Local {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(X_REQUEST_ID, record.request_id().clone());
-    }
-}
-
-impl Witness for Local {
-    async fn identify(
-        &self,
-        candidate: Option<&Candidate<'_>>,
-        at: UnixTime,
-        client: Option<IpAddr>,
-    ) -> Result<Option<Rc<Session>>, (usize, Denial)> {
-        let Some(candidate) = candidate else { return Ok(None) };
-        let judged = self.sessions.authenticate(&candidate.authenticators, candidate.token(), at, client);
-        judged.await.map(Some)
-    }
-
-    async fn facts(&self, session: &Rc<Session>, at: UnixTime) -> Result<Entitled, Denial> {
-        let Some(entitlements) = &self.generation.entitlements else { return Ok(None) };
-        Box::pin(entitle(entitlements, session, at, &self.tally)).await
     }
 }
 

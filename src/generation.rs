@@ -60,6 +60,12 @@ impl Candidate<'_> {
         &self.credential.token
     }
 
+    /// The kind of place that it was found in.
+    #[must_use]
+    pub const fn found(&self) -> Found<'_> {
+        self.credential.found
+    }
+
     /// The word that stood in front of the token, if it came as a WebSocket subprotocol.
     #[must_use]
     pub fn subprotocol(&self) -> Option<HeaderValue> {

@@ -34,6 +34,17 @@ pub struct Hygiene {
     suspects: Sieve,
 }
 
+/// Why a client's field is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Only sidegate may say this, or `[identity] strip` names it; aliases of such names included.
+    Ours,
+    /// It speaks about the way of the request, and comes from nobody who is believed.
+    Provenance,
+    /// A service could take it for a field that carries a credential, but nobody judged it.
+    CredentialAlias,
+}
+
 /// What is known about a request when its head is cleaned.
 #[derive(Debug)]
 pub struct Cleaning<'a> {
@@ -181,12 +192,25 @@ impl Hygiene {
             || self.provenance.contains(name.as_str())
     }
 
-    /// The names of the client's fields that would be removed, for the record and for tests.
+    /// Whether a client's field of this name is removed.
+    #[must_use]
     pub fn strips(&self, name: &HeaderName, trusted: bool) -> bool {
+        self.cause(name, trusted).is_some()
+    }
+
+    /// Why a client's field of this name is removed, if it is.
+    #[must_use]
+    pub fn cause(&self, name: &HeaderName, trusted: bool) -> Option<Cause> {
         let text = name.as_str();
-        self.stripped.contains(text)
-            || (self.provenance.contains(text) && !(trusted && is_believed(name)))
-            || (!self.credentials.contains(name) && self.credential_aliases.contains(text))
+        if self.stripped.contains(text) {
+            Some(Cause::Ours)
+        } else if self.provenance.contains(text) && !(trusted && is_believed(name)) {
+            Some(Cause::Provenance)
+        } else if !self.credentials.contains(name) && self.credential_aliases.contains(text) {
+            Some(Cause::CredentialAlias)
+        } else {
+            None
+        }
     }
 
     fn strip(&self, headers: &mut HeaderMap, trusted: bool) {

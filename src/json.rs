@@ -4,6 +4,7 @@
 //! (RFC 8259 §4, RFC 7519 §4), so it is an error at any depth, as is nesting beyond what any honest token has. What is read
 //! borrows from the document, since most of it is looked at once and thrown away.
 
+use crate::footprint::allocated;
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -50,6 +51,24 @@ impl<'a> Value<'a> {
         if let Self::List(list) = self { Some(list) } else { None }
     }
 
+    /// The same value with all that it borrows copied, to be kept.
+    #[must_use]
+    pub fn to_kept(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Boolean(value) => (*value).into(),
+            Self::Number(Number::Whole(number)) => match (i64::try_from(*number), u64::try_from(*number)) {
+                (Ok(number), _) => number.into(),
+                (Err(_), Ok(number)) => number.into(),
+                (Err(_), Err(_)) => serde_json::Value::Null,
+            },
+            Self::Number(Number::Float(number)) => (*number).into(),
+            Self::Text(text) => text.as_ref().into(),
+            Self::List(list) => list.iter().map(Value::to_kept).collect(),
+            Self::Object(object) => object.to_kept(),
+        }
+    }
+
     /// The members, if it is an object.
     #[must_use]
     pub const fn as_object(&self) -> Option<&Object<'a>> {
@@ -88,6 +107,12 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
+    /// The same object with all that it borrows copied, to be kept.
+    #[must_use]
+    pub fn to_kept(&self) -> serde_json::Value {
+        self.iter().map(|(name, value)| (name.to_owned(), value.to_kept())).collect()
+    }
+
     /// Adds a member; false if it is known already, as far as that is checked here.
     fn add(&mut self, name: Cow<'a, str>, value: Value<'a>) -> bool {
         let is_new = self.0.len() >= FEW_MEMBERS || self.get(&name).is_none();
@@ -103,6 +128,27 @@ impl<'a> Object<'a> {
         let mut names: Vec<&str> = self.iter().map(|(name, _)| name).collect();
         names.sort_unstable();
         !names.is_sorted_by(|one, next| one < next)
+    }
+}
+
+/// How many bytes a value that is kept occupies beside itself, for the bounds of caches.
+#[must_use]
+pub fn weight(value: &serde_json::Value) -> usize {
+    /// The hash and the place in the table of an ordered map's entry.
+    const ENTRY_BYTES: usize = 8 + size_of::<serde_json::Value>() + size_of::<String>() + 12;
+    match value {
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => 0,
+        serde_json::Value::String(text) => allocated(text.len()),
+        serde_json::Value::Array(list) => {
+            let slots = allocated(list.len().saturating_mul(size_of::<serde_json::Value>()));
+            list.iter().map(weight).fold(slots, usize::saturating_add)
+        }
+        serde_json::Value::Object(members) => {
+            let slots = allocated(members.len().saturating_mul(ENTRY_BYTES));
+            let held =
+                members.iter().map(|(name, value)| allocated(name.len()).saturating_add(weight(value)));
+            held.fold(slots, usize::saturating_add)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The rules: which one holds for a request, and what it demands. Pure: no clock, no network, no cache.
 
+pub mod expression;
 pub mod requirement;
 pub mod route;
 pub mod router;
@@ -7,7 +8,7 @@ pub mod router;
 pub use route::{Asking, Bypass, Permit, Route};
 
 use crate::target::Target;
-use router::Router;
+use router::{Router, Rule};
 
 /// Every rule of a configuration.
 #[derive(Debug)]
@@ -33,6 +34,18 @@ impl Policy {
             Some(found) => found,
             None => (self.routes.len(), &self.fallback),
         }
+    }
+
+    /// Whether an expression looks at claims, so that they must be kept with the session.
+    #[must_use]
+    pub fn wants_claims(&self) -> bool {
+        self.routes().any(|route| route.requirements.need_claims())
+    }
+
+    /// Which requests each place is for, in the order of the configuration; the fallback is not among them.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule<usize>] {
+        self.router.rules()
     }
 
     /// Every rule in the order of places, the fallback last.

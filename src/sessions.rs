@@ -101,6 +101,7 @@ pub struct Sessions {
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
     assertions: Option<Arc<Assertions>>,
+    keeps_claims: bool,
     tally: Arc<Tally>,
 }
 
@@ -120,14 +121,27 @@ impl Sessions {
         };
         let entries = authenticators.iter().map(entry).collect();
         let signatures = RefCell::new(Signatures::new(bounds.signatures));
-        Self { entries, signatures, space: RefCell::default(), headers, assertions: None, tally }
+        Self {
+            entries,
+            signatures,
+            space: RefCell::default(),
+            headers,
+            assertions: None,
+            keeps_claims: false,
+            tally,
+        }
     }
 
     /// With room for the assertions that are kept with sessions.
     #[must_use]
-    pub fn with_assertions(mut self, assertions: Option<Arc<Assertions>>) -> Self {
-        self.assertions = assertions;
-        self
+    pub fn with_assertions(self, assertions: Option<Arc<Assertions>>) -> Self {
+        Self { assertions, ..self }
+    }
+
+    /// Keeps the claims with each session, or does not; they take up memory, so only where an expression looks at them.
+    #[must_use]
+    pub fn keeping_claims(self, keeps_claims: bool) -> Self {
+        Self { keeps_claims, ..self }
     }
 
     /// The session of a token that one of `candidates` vouches for, sent by `client`.
@@ -151,9 +165,12 @@ impl Sessions {
             tokio::task::yield_now().await;
             judged?
         };
+        let tally = self.entries.get(session.authenticator).map(|entry| &entry.tally);
         if session.admits(client) {
+            tally.inspect(|tally| tally.success.increment());
             return Ok(session);
         }
+        tally.inspect(|tally| tally.error.increment());
         Err((session.authenticator, Denial::new(Reason::ApiKeyAddress)))
     }
 
@@ -235,7 +252,6 @@ impl Sessions {
             let Some(session) = entry.known(token, now) else { continue };
             if candidates.len() == 1 || self.is_judge(place, candidates, session.origin.as_deref()) {
                 self.tally.cache_hits.increment();
-                entry.tally.success.increment();
                 return Some(session);
             }
         }
@@ -342,6 +358,7 @@ impl Sessions {
             ends,
             known: Known::default(),
             origin: self.several().then(Box::default),
+            claims: None,
             basis: Basis::Entry(entry),
             identity,
         };
@@ -374,6 +391,7 @@ impl Sessions {
             ends: vouched.expires.unwrap_or(UnixTime::NEVER),
             known: Known::default(),
             origin: self.several().then(|| Box::new(self.origin(token).unwrap_or_default())),
+            claims: vouched.claims.clone().filter(|_| self.keeps_claims),
             basis: Basis::Word,
             identity,
         };
@@ -398,7 +416,6 @@ impl Sessions {
         if let Some(entry) = self.entries.get(session.authenticator) {
             let weight = session.weight().saturating_add(assertion);
             entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, weight);
-            entry.tally.success.increment();
         }
         session
     }
@@ -478,6 +495,7 @@ impl Sessions {
             ends: verified.expires.plus(jwt.leeway()),
             known: Known::default(),
             origin: self.several().then(|| Box::new(Origin::of(token.claims()))),
+            claims: self.keeps_claims.then(|| Arc::new(token.claims().members().to_kept())),
             basis: Basis::Key(verified.key, Cell::new(keys.generation())),
             identity: verified.identity,
         };

@@ -143,9 +143,12 @@ impl Stage {
         judged.now_or_never().unwrap().map_err(|(_, denial)| denial).unwrap()
     }
 
-    pub fn permit(route: &Route, session: &Session) -> Permit {
+    pub fn permit(route: &Route, session: &Session, target: &Target) -> Permit {
         let asking = Asking {
             holder: Some(Holder { identity: &session.identity, facts: None }),
+            target,
+            client: None,
+            claims: session.claims.as_deref(),
             expires: Some(session.ends),
             handshake: None,
             preflight: false,
@@ -179,7 +182,7 @@ impl Stage {
         let (lookup, route) = self.route(&target);
         let candidate = Self::extract(route, lookup, &asked, &target).unwrap();
         let session = self.authenticate(sessions, &candidate);
-        let permit = Self::permit(route, &session);
+        let permit = Self::permit(route, &session, &target);
         drop(candidate);
         (permit, self.rewrite(asked.head.into_parts().0, &target, &session))
     }
@@ -255,6 +258,13 @@ fn configuration(routes: usize) -> String {
         require.scopes = [\"read:items\"]
         ",
         ISSUED.0.display()
+    );
+    text.push_str(
+        "
+            [[routes]]
+            path = \"/farms/{id}\"
+            require.expression = 'path.id == identity.customer_id || \"editor\" in identity.roles'
+        ",
     );
     for route in 0..routes {
         write!(

@@ -5,7 +5,7 @@ use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
 use crate::identity::Identity;
 use crate::inquiry::{Failure, Heard};
-use crate::json::{Number, Object, Value};
+use crate::json::{self, Number, Object, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct Vouched {
     pub subject: Arc<str>,
     /// When the credential itself ends, if the authority says so.
     pub expires: Option<UnixTime>,
+    /// What the authority said, as it stands in its answer, if expressions look at it.
+    pub claims: Option<Arc<serde_json::Value>>,
 }
 
 impl Opinion {
@@ -47,7 +49,11 @@ impl Opinion {
 
     fn weight(&self) -> usize {
         match self {
-            Self::Good(vouched) => vouched.identity.weight().saturating_add(vouched.subject.len()),
+            Self::Good(vouched) => vouched
+                .identity
+                .weight()
+                .saturating_add(vouched.subject.len())
+                .saturating_add(vouched.claims.as_deref().map_or(0, json::weight)),
             Self::Bad(_, why) => why.len(),
         }
     }
@@ -71,6 +77,8 @@ pub struct Reading {
     pub claims: ClaimMap,
     /// How long an answer is believed.
     pub ttl: Duration,
+    /// Whether what was said is kept as it stands, for expressions that look at it.
+    pub keeps_claims: bool,
 }
 
 impl Reading {
@@ -102,7 +110,8 @@ impl Reading {
         };
         let until = moments.asked.plus(self.ttl);
         let until = expires.map_or(until, |expires| until.min(expires));
-        let opinion = Opinion::Good(Vouched { identity, subject, expires });
+        let claims = self.keeps_claims.then(|| Arc::new(members.to_kept()));
+        let opinion = Opinion::Good(Vouched { identity, subject, expires, claims });
         let bytes = opinion.weight();
         Ok(Heard::until(opinion, (moments.answered, until), bytes))
     }

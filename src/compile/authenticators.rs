@@ -1,9 +1,11 @@
 //! `[authenticators.NAME]` → [`Authenticator`], with what it judges by.
 
+mod api_key;
 mod authority;
 mod jwt;
 
 use super::World;
+use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::authn::{Authenticator, Kind};
@@ -26,6 +28,7 @@ pub(super) struct Authenticators {
     pub(super) figures: Vec<(Arc<str>, Arc<Figures>)>,
     /// Whoever carries their questions.
     pub(super) client: Arc<dyn HttpClient>,
+    pub(super) key_files: Vec<Arc<KeyFile>>,
 }
 
 /// An authenticator that lacks only what it gets from the network.
@@ -39,6 +42,7 @@ struct Draft {
 enum DraftKind {
     Jwt(Box<jwt::Draft>),
     Authority(Box<authority::Draft>),
+    ApiKey(Arc<KeyFile>),
 }
 
 impl DraftKind {
@@ -47,16 +51,23 @@ impl DraftKind {
         match self {
             Self::Jwt(draft) => draft.asks(),
             Self::Authority(_) => true,
+            Self::ApiKey(_) => false,
         }
     }
 }
 
-pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Authenticators> {
+pub(super) fn compile(
+    config: &Config,
+    world: &World,
+    keeps_claims: bool,
+    problems: &mut Problems,
+) -> Option<Authenticators> {
     let written = &config.authenticators;
     let at = KeyPath::root("authenticators");
     let drafts: Vec<Option<Draft>> =
         written.iter().map(|(name, written)| draft(name, written, &at.key(name), world, problems)).collect();
     refuse_ambiguous(written, &at, problems);
+    api_key::refuse_shared(written, &at, problems);
     let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
     let asks = config.entitlements.is_some() || drafts.iter().any(|draft| draft.kind.asks());
     let client = client(asks, &at, problems)?;
@@ -64,6 +75,7 @@ pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -
         list: Vec::new(),
         stores: Vec::new(),
         refreshers: Vec::new(),
+        key_files: Vec::new(),
         inquiries: Vec::new(),
         figures: Vec::new(),
         client: Arc::clone(&client),
@@ -80,10 +92,14 @@ pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -
             }
             DraftKind::Authority(draft) => {
                 let (kind, running, figures) =
-                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock));
+                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock), keeps_claims);
                 compiled.inquiries.push(running);
                 compiled.figures.push((Arc::clone(&name), figures));
                 kind
+            }
+            DraftKind::ApiKey(file) => {
+                compiled.key_files.push(Arc::clone(&file));
+                Kind::ApiKey(file)
             }
         };
         let places = Arc::new(places);
@@ -100,6 +116,7 @@ fn draft(
     problems: &mut Problems,
 ) -> Option<Draft> {
     let places = places(written.credentials(), &at.key("credentials"), problems);
+    api_key::refuse_prefix(written, &at.key("credentials"), problems);
     let kind = match written {
         Written::Jwt(written) => {
             jwt::draft(name, written, at, world, problems).map(Box::new).map(DraftKind::Jwt)
@@ -111,10 +128,7 @@ fn draft(
         Written::Remote(written) => {
             authority::Draft::remote(name, written, at, problems).map(Box::new).map(DraftKind::Authority)
         }
-        Written::ApiKey(_) => {
-            problems.error(at.key("kind"), "is not built yet", "wait for it");
-            None
-        }
+        Written::ApiKey(written) => api_key::open(name, written, at, problems).map(DraftKind::ApiKey),
     };
     let strip_credential = written.strip_credential();
     Some(Draft { name: name.into(), places: places?, strip_credential, kind: kind? })

@@ -1,6 +1,7 @@
 //! `[identity]` → what is stripped, and what is set.
 
-use crate::authn::claims::{BUILT_IN, ClaimMap};
+use super::expressions::establishes;
+use crate::authn::claims::BUILT_IN;
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
 use crate::config::credential::CredentialPlace;
@@ -42,7 +43,24 @@ fn is_reserved(folded: &str) -> bool {
     RESERVED.contains(&folded) || folded.starts_with("x-forwarded-") || folded.starts_with("sec-websocket-")
 }
 
-pub(super) fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
+/// `[identity]`, compiled.
+pub(super) struct Told {
+    /// What is set.
+    pub(super) headers: IdentityHeaders,
+    /// The field of `[identity.assertion]`, where there is one.
+    pub(super) assertion: Option<HeaderName>,
+    /// What is stripped.
+    pub(super) hygiene: Hygiene,
+}
+
+pub(super) fn compile(config: &Config, bypass: Option<Bypass>, problems: &mut Problems) -> Told {
+    let headers = headers(config, problems);
+    let assertion = assertion_header(config, &headers, problems);
+    let hygiene = hygiene(config, (&headers, assertion.as_ref()), bypass, problems);
+    Told { headers, assertion, hygiene }
+}
+
+fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
     let (written, authenticators) = (&config.identity, &config.authenticators);
     let has_entitlements = config.entitlements.is_some();
     let at = KeyPath::root("identity").key("headers");
@@ -86,7 +104,7 @@ fn header_name(text: &str, example: &str, at: &KeyPath, problems: &mut Problems)
 }
 
 /// The field of `[identity.assertion]`.
-pub(super) fn assertion_header(
+fn assertion_header(
     config: &Config,
     headers: &IdentityHeaders,
     problems: &mut Problems,
@@ -128,15 +146,10 @@ fn check_attribute(
 /// Whether an identity can have that attribute.
 pub(super) fn is_established(attribute: &str, authenticators: &IndexMap<String, Authenticator>) -> bool {
     BUILT_IN.contains(&attribute)
-        || authenticators.values().any(|authenticator| {
-            // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
-            authenticator.claims().is_none_or(|claims| {
-                ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
-            })
-        })
+        || authenticators.values().any(|authenticator| establishes(authenticator, attribute))
 }
 
-pub(super) fn hygiene(
+fn hygiene(
     config: &Config,
     (headers, assertion): (&IdentityHeaders, Option<&HeaderName>),
     bypass: Option<Bypass>,

@@ -1,5 +1,6 @@
 //! `[policy]` and `[[routes]]` → [`Policy`].
 
+use super::{expressions, warnings};
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
@@ -10,7 +11,7 @@ use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
 use crate::policy::requirement::Requirements;
 use crate::policy::route::WebSocketRules;
-use crate::policy::router::{Landing, Pattern, Router, Rule, hosts, methods};
+use crate::policy::router::{Pattern, Router, Rule, hosts, methods};
 use crate::policy::{Policy, Route};
 use crate::target::{PathRules, Prefix};
 use std::sync::Arc;
@@ -31,7 +32,9 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
         if let Some(rule) = &rule {
             let rewrite =
                 rewrite.and_then(|rewrite| self::rewrite(rewrite, &rule.pattern, paths, &at, problems));
-            compiled.push(Route { rewrite, ..route });
+            let route = Route { rewrite, pattern: Some(rule.pattern.clone()), ..route };
+            expressions::check(&route, &written.require, config, &at.key("require"), problems);
+            compiled.push(route);
         }
         rules.extend(rule);
     }
@@ -52,7 +55,8 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
             return None;
         }
     };
-    warn(&router, &compiled, &fallback, problems);
+    warnings::of_rules(&router, &compiled, &fallback, problems);
+    warnings::of_routes(&config.routes, &router, &compiled, &fallback, problems);
     let used = compiled.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
     Some((Policy::new(router, compiled, fallback), used))
 }
@@ -83,11 +87,13 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         authenticators,
         entitled: entitled(&requirements, config),
         requirements,
+        pattern: None,
         upstream: 0,
         rewrite: None,
         websocket: WebSocketRules::default(),
     };
-    warn_of_requirements(&route, true, &at.key("require"), problems);
+    expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
+    warnings::of_requirements(&route, true, &at.key("require"), problems);
     route
 }
 
@@ -149,11 +155,12 @@ fn route(
         authenticators,
         entitled: entitled(&requirements, config),
         requirements,
+        pattern: None,
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
     };
-    warn_of_requirements(&route, false, at, problems);
+    warnings::of_requirements(&route, false, at, problems);
     route
 }
 
@@ -168,23 +175,6 @@ fn refuse_nobody(names: &[String], access: Access, at: &KeyPath, problems: &mut 
         let message = "credentials are wanted, but nobody is named to judge them";
         problems.error(at.key("authenticators"), message, "name at least one authenticator");
     }
-}
-
-/// Requirements that hold where people may come without an identity, or not at all where they were written.
-fn warn_of_requirements(route: &Route, own: bool, at: &KeyPath, problems: &mut Problems) {
-    let (message, hint) = match route.access {
-        _ if route.requirements.is_empty() => return,
-        Access::Optional => (
-            "requests without a credential are refused: the policy's requirements hold here",
-            "set require.inherit = false, or access = \"authenticated\"",
-        ),
-        Access::Public | Access::Deny if own => (
-            "these requirements hold only on routes that are authenticated",
-            "set access = \"authenticated\", or write them where they are to hold",
-        ),
-        Access::Public | Access::Deny | Access::Authenticated => return,
-    };
-    problems.warning(at.clone(), message, hint);
 }
 
 fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebSocketRules {
@@ -252,48 +242,6 @@ pub(super) fn places(
         }
     }
     places.into()
-}
-
-/// What is allowed, but probably not what was meant.
-fn warn(router: &Router<usize>, compiled: &[Route], fallback: &Route, problems: &mut Problems) {
-    let at = KeyPath::root("routes");
-    for index in router.unreachable() {
-        problems.warning(
-            at.index(index),
-            "no request can ever reach this rule",
-            "remove it, or look at the rules that are more specific",
-        );
-    }
-    for (index, route) in compiled.iter().enumerate() {
-        for landing in router.falls_through(index) {
-            let (name, below) = match landing {
-                Landing::Rule(other) => match compiled.get(other) {
-                    Some(below) => (format!("routes[{other}] ({})", below.name), below),
-                    None => continue,
-                },
-                Landing::Policy => ("[policy]".to_owned(), fallback),
-            };
-            if is_weaker(below, route) {
-                problems.warning(
-                    at.index(index),
-                    format!("other methods of this path fall through to {name}, which is weaker"),
-                    "leave out `methods`, or add a rule for the others",
-                );
-            }
-        }
-    }
-}
-
-fn is_weaker(below: &Route, above: &Route) -> bool {
-    let openness = |access: Access| match access {
-        Access::Deny => 0,
-        Access::Authenticated => 1,
-        Access::Optional => 2,
-        Access::Public => 3,
-    };
-    let more_open = openness(below.access) > openness(above.access);
-    let same = below.access == above.access && above.access == Access::Authenticated;
-    more_open || (same && below.requirements.is_weaker_than(&above.requirements))
 }
 
 /// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.

@@ -33,12 +33,15 @@ fn report(name: &str) -> String {
 #[test]
 fn contradictions_are_named_with_their_place_and_a_hint() {
     for name in [
+        "afresh",
+        "api-keys",
         "assertion",
         "authenticators",
         "authorities",
         "cors",
         "cors-for-all",
         "everybody",
+        "expressions",
         "identity",
         "judges",
         "nobody",

@@ -73,7 +73,7 @@ pub struct Require {
     pub any_capability: Vec<String>,
     /// At least so much of each quota; an unlimited one suffices, an absent one counts as 0.
     pub quotas: IndexMap<String, u64>,
-    /// A CEL expression that must be true; variables: `identity`, `claims`, `path`, `request`.
+    /// A CEL expression that must be true; variables: `identity`, `claims`, `path`, `request`; see expressions.md.
     pub expression: Option<String>,
 }
 

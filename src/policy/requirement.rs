@@ -1,13 +1,15 @@
-//! What an identity must have: roles, scopes, permissions, capabilities and quotas.
+//! What an identity must have: roles, scopes, permissions, capabilities and quotas, and what must hold besides.
 
 #[cfg(test)]
 mod tests;
 
+use super::expression::{Circumstances, Expression};
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{Denial, Reason};
 use crate::facts::Holder;
 use std::fmt;
+use std::sync::Arc;
 
 /// The sets that can be required, in the order in which they are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,8 @@ pub enum Requirement<'a> {
     Any(&'a Elements),
     /// At least so much of a quota.
     Quota(&'a str, i64),
+    /// That this holds.
+    Expression(&'a Expression),
 }
 
 impl fmt::Display for Requirement<'_> {
@@ -67,6 +71,7 @@ impl fmt::Display for Requirement<'_> {
                 write!(formatter, "one of the {}: {}", elements.kind.name(), elements.names.join(", "))
             }
             Self::Quota(name, least) => write!(formatter, "quota {name} of at least {least}"),
+            Self::Expression(expression) => write!(formatter, "expression: {expression}"),
         }
     }
 }
@@ -76,7 +81,7 @@ impl Requirement<'_> {
     ///
     /// # Errors
     /// The reason that stands for it, naming what lacks (RFC 6750 §3.1).
-    pub fn check(self, holder: &Holder<'_>) -> Result<(), Denial> {
+    pub fn check(self, holder: &Holder<'_>, about: &Circumstances<'_>) -> Result<(), Denial> {
         match self {
             Self::All(Elements { kind, names }) => {
                 if names.iter().all(|name| holder.holds(kind.name(), name)) {
@@ -100,6 +105,7 @@ impl Requirement<'_> {
                 let text = format!("Quota {name}={quota} < required {least}");
                 Err(Denial::new(Reason::QuotaTooLow).detail(text))
             }
+            Self::Expression(expression) => expression.check(holder, about),
         }
     }
 }
@@ -113,6 +119,8 @@ pub struct Requirements {
     any: Vec<Elements>,
     /// At least so much of each.
     quotas: Vec<(Box<str>, i64)>,
+    /// Each of them holds.
+    expressions: Vec<Arc<Expression>>,
 }
 
 impl Requirements {
@@ -181,6 +189,10 @@ impl Requirements {
                 None => self.quotas.push((name.as_str().into(), least)),
             }
         }
+        if let Some(text) = &require.expression {
+            let expression = Expression::compile(text, &at.key("expression"), problems).map(Arc::new);
+            self.expressions.extend(expression.filter(|new| !self.expressions.contains(new)));
+        }
         self.all.sort_by_key(|elements| elements.kind);
         self.any.sort_by_key(|elements| elements.kind);
         self
@@ -189,35 +201,48 @@ impl Requirements {
     /// Whether nothing is required.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.all.is_empty() && self.any.is_empty() && self.quotas.is_empty()
+        self.all.is_empty() && self.any.is_empty() && self.quotas.is_empty() && self.expressions.is_empty()
     }
 
     /// Whether it takes more than the identity itself to check this: capabilities and quotas may be known elsewhere.
     #[must_use]
     pub fn need_facts(&self) -> bool {
         let of_capabilities = |elements: &Elements| elements.kind == Kind::Capabilities;
-        !self.quotas.is_empty() || self.all.iter().chain(&self.any).any(of_capabilities)
+        !self.quotas.is_empty()
+            || self.all.iter().chain(&self.any).any(of_capabilities)
+            || self.expressions().any(Expression::uses_facts)
+    }
+
+    /// Whether an expression looks at claims, so that they must be kept with the session.
+    #[must_use]
+    pub fn need_claims(&self) -> bool {
+        self.expressions().any(Expression::uses_claims)
+    }
+
+    /// The expressions, the policy's first.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.expressions.iter().map(AsRef::as_ref)
     }
 
     /// Everything that is required, in the order in which it is checked: roles, scopes, permissions, capabilities, the
-    /// `any_*` in the same order, and quotas.
+    /// `any_*` in the same order, quotas, and expressions.
     pub fn iter(&self) -> impl Iterator<Item = Requirement<'_>> {
         let all = self.all.iter().map(Requirement::All);
         let any = self.any.iter().map(Requirement::Any);
         let quotas = self.quotas.iter().map(|(name, least)| Requirement::Quota(name, *least));
-        all.chain(any).chain(quotas)
+        all.chain(any).chain(quotas).chain(self.expressions().map(Requirement::Expression))
     }
 
     /// Checks everything in its order.
     ///
     /// # Errors
     /// `role_missing`, `scope_missing`, `permission_missing`, `capability_missing` or `quota_too_low`, naming what lacks
-    /// (RFC 6750 §3.1).
-    pub fn check(&self, holder: &Holder<'_>) -> Result<(), Denial> {
-        self.iter().try_for_each(|requirement| requirement.check(holder))
+    /// (RFC 6750 §3.1), or `expression_false`.
+    pub fn check(&self, holder: &Holder<'_>, about: &Circumstances<'_>) -> Result<(), Denial> {
+        self.iter().try_for_each(|requirement| requirement.check(holder, about))
     }
 
-    /// Whether somebody could pass here who would not pass `other`.
+    /// Whether somebody could pass here who would not pass `other`; an expression implies nothing but itself.
     #[must_use]
     pub fn is_weaker_than(&self, other: &Self) -> bool {
         let requires = |kind: Kind, name: &str| {
@@ -236,7 +261,9 @@ impl Requirements {
         let implies_quota = |(name, least): &(Box<str>, i64)| {
             self.quotas.iter().any(|(own, enough)| own == name && enough >= least)
         };
+        let implies_expression = |wanted: &Arc<Expression>| self.expressions.contains(wanted);
         !(other.all.iter().all(implies_all)
+            && other.expressions.iter().all(implies_expression)
             && other.any.iter().all(implies_any)
             && other.quotas.iter().all(implies_quota))
     }

@@ -1,12 +1,16 @@
 //! One compiled rule, and the permit that only it can give.
 
+use super::expression::Circumstances;
 use super::requirement::Requirements;
+use super::router::Pattern;
 use crate::clock::UnixTime;
 use crate::config::policy::{Access, Mode, OnExpiry};
 use crate::denial::{Denial, Reason};
 use crate::facts::Holder;
 use crate::target::{Prefix, Target};
 use http::uri::PathAndQuery;
+use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One compiled rule: a `[[routes]]` entry, or `[policy]` itself.
@@ -22,6 +26,8 @@ pub struct Route {
     pub authenticators: Arc<[usize]>,
     /// What an identity must have.
     pub requirements: Requirements,
+    /// Its paths, for the parameters that expressions look at; none for the policy itself.
+    pub pattern: Option<Pattern>,
     /// Whether facts about the customer are asked for: the requirements or a header need them.
     pub entitled: bool,
     /// The place of its service in the list of upstreams.
@@ -46,6 +52,12 @@ pub struct WebSocketRules {
 pub struct Asking<'a> {
     /// Whose identity was verified; none on public routes, and without a credential on optional ones.
     pub holder: Option<Holder<'a>>,
+    /// What is asked for.
+    pub target: &'a Target,
+    /// Where the request comes from.
+    pub client: Option<IpAddr>,
+    /// The verified claims, if they were kept.
+    pub claims: Option<&'a Value>,
     /// When what vouches for the identity ends.
     pub expires: Option<UnixTime>,
     /// What a WebSocket handshake says of itself; none for other requests.
@@ -123,7 +135,7 @@ impl Route {
                 return Err(Denial::new(Reason::CredentialMissing));
             }
             (Access::Authenticated | Access::Optional, Some(holder)) => {
-                self.requirements.check(&holder)?;
+                self.requirements.check(&holder, &self.circumstances(&asking))?;
             }
         }
         if let Some(handshake) = asking.handshake {
@@ -134,6 +146,13 @@ impl Route {
             OnExpiry::Ignore => None,
         };
         Ok(Permit { upstream: self.upstream, tunnel_until })
+    }
+
+    /// What an expression may look at besides the identity.
+    #[must_use]
+    pub const fn circumstances<'a>(&'a self, asking: &Asking<'a>) -> Circumstances<'a> {
+        let Asking { target, client, claims, .. } = *asking;
+        Circumstances { target, pattern: self.pattern.as_ref(), client, claims }
     }
 
     /// What becomes of a request that was denied: nothing where verdicts hold; in shadow mode it passes all the same, and
@@ -191,10 +210,13 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::config::policy::{Access, Mode, OnExpiry, Require};
     use crate::config::problem::{KeyPath, Problems};
+    use crate::config::server::Paths;
     use crate::denial::Reason;
     use crate::facts::Holder;
     use crate::identity::{Attribute, Identity};
     use crate::policy::requirement::Requirements;
+    use crate::target::{PathRules, Target};
+    use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
     fn route(access: Access, roles: &[&str]) -> Route {
         let require =
@@ -206,10 +228,23 @@ mod tests {
             entitled: false,
             authenticators: [].into(),
             requirements: Requirements::compile(&require, &KeyPath::default(), &mut Problems::default()),
+            pattern: None,
             upstream: 3,
             rewrite: None,
             websocket: WebSocketRules::default(),
         }
+    }
+
+    fn target() -> Target {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("api.example"));
+        let rules = PathRules::from(Paths::default());
+        Target::parse(rules, Version::HTTP_11, &Method::GET, &Uri::from_static("/"), &headers).unwrap()
+    }
+
+    fn anybody(target: &Target) -> Asking<'_> {
+        let (holder, expires, handshake) = (None, None, None);
+        Asking { holder, target, client: None, claims: None, expires, handshake, preflight: false }
     }
 
     fn admin() -> Identity {
@@ -221,7 +256,8 @@ mod tests {
     fn judge(route: &Route, identity: Option<&Identity>, handshake: Option<Handshake<'_>>) -> Reason {
         let expires = Some(UnixTime::from_seconds(9));
         let holder = identity.map(|identity| Holder { identity, facts: None });
-        match route.permit(Asking { holder, expires, handshake, preflight: false }) {
+        let target = target();
+        match route.permit(Asking { holder, expires, handshake, ..anybody(&target) }) {
             Ok(permit) => {
                 assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
                 Reason::Allowed
@@ -256,7 +292,8 @@ mod tests {
             (Access::Public, true),
             (Access::Deny, false),
         ] {
-            let asking = Asking { holder: None, expires: None, handshake: None, preflight: true };
+            let target = target();
+            let asking = Asking { preflight: true, ..anybody(&target) };
             let route = route(access, &[]);
             assert_eq!(route.permit(asking).is_ok(), passes, "{access:?}");
             assert_eq!(route.wants_credential(true).ok(), passes.then_some(false), "{access:?}");
@@ -278,8 +315,8 @@ mod tests {
             "ordinary requests have their own rules (CORS)"
         );
         route.websocket.on_expiry = OnExpiry::Ignore;
-        let asking =
-            Asking { holder: None, expires: Some(UnixTime::default()), handshake: None, preflight: false };
+        let target = target();
+        let asking = Asking { expires: Some(UnixTime::default()), ..anybody(&target) };
         assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
     }
 }

@@ -12,6 +12,8 @@ use crate::footprint::{ARC_BYTES, allocated};
 use crate::headers::trusted::Prepared;
 use crate::identity::Identity;
 use crate::inquiry::Answer;
+use crate::json;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,6 +31,8 @@ pub struct Session {
     pub headers: Prepared,
     /// When what the credential vouches for ends: for a JWT `exp` and the leeway.
     pub ends: UnixTime,
+    /// The claims that the credential stands for, if an expression looks at them; none where there are none.
+    pub claims: Option<Arc<Value>>,
     /// What is known besides.
     pub known: Known,
     /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
@@ -85,6 +89,23 @@ impl Origin {
 }
 
 impl Session {
+    /// A session that nobody verified anything for: what a request would be with such an identity. It is worth nothing
+    /// to a gate, which makes its own.
+    #[must_use]
+    pub fn assumed(authenticator: usize, identity: Identity, subject: Arc<str>, headers: Prepared) -> Self {
+        Self {
+            authenticator,
+            identity,
+            subject,
+            headers,
+            ends: UnixTime::NEVER,
+            claims: None,
+            known: Known::default(),
+            origin: None,
+            basis: Basis::Word,
+        }
+    }
+
     /// Whether the key that signed it is still in the set; a set that was looked at before costs one comparison.
     pub(super) fn rests_on(&self, keys: &KeySet) -> bool {
         let Basis::Key(key, seen_in) = &self.basis else { return false };
@@ -116,6 +137,11 @@ impl Session {
         allocated(size_of::<Self>().saturating_add(ARC_BYTES))
             .saturating_add(self.identity.weight())
             .saturating_add(self.headers.weight())
+            .saturating_add(self.claims.as_deref().map_or(0, kept_weight))
             .saturating_add(self.origin.as_ref().map_or(0, |origin| origin.weight()))
     }
+}
+
+fn kept_weight(claims: &Value) -> usize {
+    allocated(size_of::<Value>().saturating_add(ARC_BYTES)).saturating_add(json::weight(claims))
 }

@@ -44,6 +44,30 @@ pub struct AuthorityFigures {
     pub errors: u64,
 }
 
+/// How the key file of one authenticator is kept fresh.
+#[derive(Clone, Debug)]
+pub struct FileFigures {
+    /// The authenticator.
+    pub authenticator: Arc<str>,
+    /// How often the changed file was taken over.
+    pub successes: u64,
+    /// How often it could not be used.
+    pub errors: u64,
+}
+
+/// How everything goes that the control thread does beside the requests.
+#[derive(Clone, Debug, Default)]
+pub struct Upkeep {
+    /// The keys of JWT authenticators.
+    pub keys: Vec<KeyFigures>,
+    /// The asking of authorities.
+    pub authorities: Vec<AuthorityFigures>,
+    /// The key files.
+    pub files: Vec<FileFigures>,
+    /// The key of assertions.
+    pub assertion_key: Option<ReloadFigures>,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,20 +93,16 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(
-        &self,
-        keys: &[KeyFigures],
-        authorities: &[AuthorityFigures],
-        assertion_key: Option<ReloadFigures>,
-    ) -> String {
+    pub fn render(&self, upkeep: &Upkeep) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
-        families.extend(key_families(keys));
-        families.extend(authority_families(authorities));
+        families.extend(key_families(&upkeep.keys));
+        families.extend(authority_families(&upkeep.authorities));
+        families.push(file_family(&upkeep.files));
         families.push(reload_family(
             "sidegate_assertion_key_reloads_total",
             "Readings of the key of assertions after its file had changed.",
-            assertion_key,
+            upkeep.assertion_key,
         ));
         families.push(family(
             "sidegate_build_info",
@@ -175,6 +195,20 @@ fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
             fetches,
         ),
     ]
+}
+
+fn file_family(files: &[FileFigures]) -> MetricFamily {
+    let reloads = files.iter().flat_map(|figures| {
+        [("error", figures.errors), ("success", figures.successes)].map(|(result, count)| {
+            counter(&[("authenticator", &figures.authenticator), ("result", result)], count)
+        })
+    });
+    family(
+        "sidegate_api_key_reloads_total",
+        "Readings of key files that have changed.",
+        MetricType::COUNTER,
+        reloads.collect(),
+    )
 }
 
 /// Sums what every worker counted.
@@ -370,7 +404,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{AuthorityFigures, KeyFigures, Metrics, ReloadFigures};
+    use super::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -403,11 +437,14 @@ mod tests {
             successes: 5,
             errors: 0,
         };
-        let text = metrics.render(
-            &[keys],
-            &[figures(Some("opaque")), figures(None)],
-            Some(ReloadFigures { successes: 4, errors: 2 }),
-        );
+        let file = FileFigures { authenticator: "keys".into(), successes: 2, errors: 1 };
+        let authorities = vec![figures(Some("opaque")), figures(None)];
+        let text = metrics.render(&Upkeep {
+            keys: vec![keys],
+            authorities,
+            files: vec![file],
+            assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
+        });
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -417,6 +454,7 @@ mod tests {
             "sidegate_request_duration_seconds_count{route=\"/a\"} 2",
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
+            "sidegate_api_key_reloads_total{authenticator=\"keys\",result=\"success\"} 2",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
             "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
             "sidegate_entitlement_fetches_total{result=\"error\"} 0",

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
 mod assertion;
 #[cfg(test)]
 mod attacks;
@@ -34,6 +36,10 @@ mod drain;
 mod engine;
 #[cfg(test)]
 mod entitlements;
+#[cfg(test)]
+mod explain;
+#[cfg(test)]
+mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
@@ -59,6 +65,8 @@ mod path_settings;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod routes;
@@ -74,6 +82,8 @@ mod support;
 mod thrift;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_commands;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]

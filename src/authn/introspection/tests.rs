@@ -28,6 +28,7 @@ fn endpoint(client: &Arc<Scripted>, method: ClientAuth, audiences: &[&str], ttl:
             audiences: audiences.iter().map(|&name| name.to_owned()).collect(),
             claims: ClaimMap::new(&IndexMap::new()).unwrap().built_in("opaque", KIND),
             ttl: Duration::from_secs(ttl),
+            keeps_claims: false,
         },
         timeout: Duration::from_secs(2),
         client: client.clone(),

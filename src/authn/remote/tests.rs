@@ -21,6 +21,7 @@ fn service(client: &Arc<Scripted>, method: RemoteMethod) -> Service {
             audiences: Vec::new(),
             claims: ClaimMap::new(&IndexMap::new()).unwrap().built_in("session", KIND),
             ttl: Duration::from_secs(30),
+            keeps_claims: false,
         },
         timeout: Duration::from_secs(2),
         client: client.clone(),

@@ -42,7 +42,7 @@ impl Draft {
         let credentials =
             Credentials { id: written.client_id.clone(), secret: secret?, method: written.client_auth };
         let audiences = written.audience.iter().cloned().collect();
-        let reading = Reading { audiences, claims: claims?, ttl: written.ttl.0 };
+        let reading = Reading { audiences, claims: claims?, ttl: written.ttl.0, keeps_claims: false };
         Some(Self::Introspection { written: written.clone(), credentials, reading })
     }
 
@@ -54,18 +54,22 @@ impl Draft {
     ) -> Option<Self> {
         check_url(&written.url, at, problems);
         let claims = claims(&written.claims, (name, remote::KIND), at, problems)?;
-        let reading = Reading { audiences: Vec::new(), claims, ttl: written.ttl.0 };
+        let reading = Reading { audiences: Vec::new(), claims, ttl: written.ttl.0, keeps_claims: false };
         Some(Self::Remote { written: written.clone(), reading })
     }
 
-    /// Makes it one that can be asked; what is returned beside it must run.
+    /// Makes it one that can be asked, and that keeps what it hears for expressions if they look at it; what is returned beside it
+    /// must run.
     pub(super) fn open(
-        self,
+        mut self,
         name: &Arc<str>,
         client: Arc<dyn HttpClient>,
         clock: Arc<dyn Clock>,
+        keeps_claims: bool,
     ) -> (Kind, Running, Arc<Figures>) {
         let name = Arc::clone(name);
+        let (Self::Introspection { reading, .. } | Self::Remote { reading, .. }) = &mut self;
+        reading.keeps_claims = keeps_claims;
         match self {
             Self::Introspection { written, credentials, reading } => {
                 let timeout = written.timeout.0;

@@ -3,9 +3,13 @@
 use super::Requirements;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
+use crate::config::server::Paths;
 use crate::denial::{BearerError, Denial, Reason};
 use crate::facts::Holder;
 use crate::identity::{Attribute, Identity};
+use crate::policy::expression::Circumstances;
+use crate::target::{PathRules, Target};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 /// Puts names into one list of a table.
 type Make = fn(Vec<String>) -> Require;
@@ -31,7 +35,13 @@ fn identity(sets: &[(&str, &[&str])]) -> Identity {
 }
 
 fn check(requirements: &Requirements, identity: &Identity) -> Result<(), Denial> {
-    requirements.check(&Holder { identity, facts: None })
+    let rules = PathRules::from(Paths::default());
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("api.example"));
+    let uri = Uri::from_static("/");
+    let target = Target::parse(rules, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
+    let about = Circumstances { target: &target, pattern: None, client: None, claims: None };
+    requirements.check(&Holder { identity, facts: None }, &about)
 }
 
 #[track_caller]
@@ -276,4 +286,42 @@ fn weaker_means_that_somebody_more_gets_in() {
     ] {
         assert!(!not_weaker.is_weaker_than(&than), "{not_weaker:?} than {than:?}");
     }
+}
+
+fn that(expression: &str) -> Require {
+    Require { expression: Some(expression.to_owned()), ..Require::default() }
+}
+
+#[test]
+fn expressions_add_up_and_come_last() {
+    let at = KeyPath::root("require");
+    let mut problems = Problems::default();
+    let policy = Requirements::compile(&that("'a' in identity.roles"), &at, &mut problems);
+    let route = Require { any_scope: names(&["s"]), ..that("'b' in identity.roles") };
+    let both = policy.for_route(&route, &at, &mut problems);
+    let again = policy.for_route(&that("'a' in identity.roles"), &at, &mut problems);
+    let afresh = policy.for_route(&Require { inherit: Some(false), ..route }, &at, &mut problems);
+    assert_eq!(problems, Problems::default());
+    let holder = identity(&[("roles", &["b"]), ("scopes", &["s"])]);
+    assert_eq!(check(&both, &holder).map_err(|denial| denial.reason()), Err(Reason::ExpressionFalse));
+    assert_eq!(check(&afresh, &holder), Ok(()));
+    assert_eq!(check(&both, &identity(&[("roles", &["a", "b"]), ("scopes", &["s"])])), Ok(()));
+    let listed: Vec<String> = both.iter().map(|requirement| requirement.to_string()).collect();
+    assert_eq!(
+        listed,
+        ["one of the scopes: s", "expression: 'a' in identity.roles", "expression: 'b' in identity.roles"]
+    );
+    assert_eq!((policy.iter().count(), again.iter().count()), (1, 1), "the same one counts once");
+    assert!(!policy.is_empty());
+    assert!(afresh.is_weaker_than(&policy) && policy.is_weaker_than(&both) && !both.is_weaker_than(&policy));
+    assert!(!policy.need_facts() && !policy.need_claims());
+    let needing = |expression| Requirements::compile(&that(expression), &at, &mut Problems::default());
+    assert!(needing("identity.quotas['a'] >= 1").need_facts() && needing("'x' in claims.x").need_claims());
+}
+
+#[test]
+fn what_an_expression_is_about_is_not_said_to_the_client() {
+    let denial = refused(&that("identity.plan == 'pro'"), &[]);
+    assert_eq!(denial.text(), "The request does not satisfy the policy");
+    assert_eq!(denial.source(), Some("the expression has no value: there is no plan"));
 }

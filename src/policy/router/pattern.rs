@@ -97,6 +97,21 @@ impl Pattern {
         path.strip_prefix('/')?.split('/').nth(position).filter(|segment| !segment.is_empty())
     }
 
+    /// Whether this pattern matches every path that the other one matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let reaches = if self.below {
+            other.segments.len() >= self.segments.len()
+        } else {
+            other.segments.len() == self.segments.len() && !other.below
+        };
+        reaches
+            && self.segments.iter().zip(&other.segments).all(|(own, theirs)| match own {
+                Segment::Parameter(_) => true,
+                Segment::Literal(_) => own == theirs,
+            })
+    }
+
     /// Whether every path that this pattern matches begins with `prefix`, so that it can always be replaced.
     #[must_use]
     pub fn begins_with(&self, prefix: &Prefix) -> bool {

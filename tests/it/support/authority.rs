@@ -185,7 +185,7 @@ fn answer(exchange: &mut Exchange<'_>, state: &Mutex<State>) -> io::Result<()> {
             says(exchange, 200, &document.to_string())
         }
         Mode::Redirect(_) => {
-            exchange.write("HTTP/1.1 302 Found\r\nLocation: /moved\r\nContent-Length: 0\r\n\r\n".to_owned())
+            exchange.write("HTTP/1.1 302 Found\r\nLocation: /moved\r\nContent-Length: 0\r\n\r\n")
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Keys for tokens that are judged: fetched when the first one must be, and not at all where nobody may be asked.
+
+use crate::authn::keys::{ASK_TIMEOUT, KeyStore, Refresher};
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+/// How often is looked whether keys have come.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What fetches keys.
+pub(super) struct Fetching {
+    stores: Vec<Arc<KeyStore>>,
+    refreshers: RefCell<Vec<Refresher>>,
+}
+
+impl fmt::Debug for Fetching {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fetching").field("stores", &self.stores).finish_non_exhaustive()
+    }
+}
+
+impl Fetching {
+    /// Nothing is fetched yet.
+    pub(super) const fn new(stores: Vec<Arc<KeyStore>>, refreshers: Vec<Refresher>) -> Self {
+        Self { stores, refreshers: RefCell::new(refreshers) }
+    }
+
+    /// Fetches what was not fetched yet. Whatever has not come in time is missing, as it would be in a gate.
+    pub(super) async fn begin(&self) {
+        let begun = self.refreshers.take();
+        if begun.is_empty() {
+            return;
+        }
+        for refresher in begun {
+            drop(spawn_local(refresher.run()));
+        }
+        let is_settled = |store: &Arc<KeyStore>| store.has_had_keys() || store.refreshes().errors() > 0;
+        let settled = async {
+            while !self.stores.iter().all(is_settled) {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(ASK_TIMEOUT, settled).await.ok();
+    }
+
+    /// Nothing will be fetched: whoever asks for keys is told so at once.
+    pub(super) fn refuse(&self) {
+        drop(self.refreshers.take());
+    }
+}
