@@ -1,7 +1,10 @@
 //! The gate as a whole: compiled, bound, run, drained.
 
 use crate::admin::{self, Admin};
+use crate::assertion::Follower;
+use crate::authn::api_key::KeyFile;
 use crate::authn::cache::Bounds;
+use crate::authn::keys::Refresher;
 use crate::clock::{Clock, SystemClock};
 use crate::compile::{Compiled, World, compile};
 use crate::config::Config;
@@ -163,18 +166,10 @@ impl App {
                 "INSECURE: --insecure-bypass judges nobody and believes every identity header; for development only"
             );
         }
-        for refresher in refreshers {
-            drop(spawn_local(refresher.run()));
-        }
-        if let Some(key) = assertion_key {
-            drop(spawn_local(key.run()));
-        }
-        for inquiry in inquiries {
-            drop(spawn_local(inquiry));
-        }
-        for file in &key_files {
-            drop(spawn_local(Arc::clone(file).follow()));
-        }
+        refreshers.into_iter().map(Refresher::run).for_each(spawn);
+        inquiries.into_iter().for_each(spawn);
+        key_files.iter().cloned().map(KeyFile::follow).for_each(spawn);
+        assertion_key.into_iter().map(Follower::run).for_each(spawn);
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
         }
@@ -221,6 +216,11 @@ impl App {
         let limits = self.config.server.shutdown.clone();
         drain(&mut workers, &probes, shutdown, (limits.delay.0, limits.grace.0)).await
     }
+}
+
+/// Runs beside everything else on the control thread, to its end.
+fn spawn(task: impl Future<Output = ()> + 'static) {
+    drop(spawn_local(task));
 }
 
 /// Waits for the word, then lets everything end in order.

@@ -80,11 +80,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
     let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
-    let identity_headers = identity::headers(config, problems);
-    let assertion_header = identity::assertion_header(config, &identity_headers, problems);
-    let told = (&identity_headers, assertion_header.as_ref());
-    let hygiene = identity::hygiene(config, told, bypass, problems);
-    let assertion_key = assertion::compile(config, assertion_header, world, problems);
+    let identity = identity::compile(config, bypass, problems);
+    let assertion_key = assertion::compile(config, identity.assertion, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
@@ -95,15 +92,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators {
-        list: authenticators,
-        stores,
-        refreshers,
-        key_files,
-        mut inquiries,
-        figures,
-        client,
-    } = authenticators?;
+    let Authenticators { list, stores, refreshers, key_files, mut inquiries, figures, client } =
+        authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
         let (entitlements, running) = draft.open(client, world);
@@ -111,18 +101,18 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         figures.push((None, Arc::clone(entitlements.inquiry.figures())));
         entitlements
     });
-    let lookups = used.iter().map(|places| routes::lookup(places, &authenticators)).collect();
+    let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
     Some(Compiled {
         generation: Generation {
             policy,
             lookups,
-            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators)),
-            authenticators,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
+            authenticators: list,
             entitlements,
             bypass,
             upstreams: upstreams?,
-            hygiene: Arc::new(hygiene),
-            identity_headers: Arc::new(identity_headers),
+            hygiene: Arc::new(identity.hygiene),
+            identity_headers: Arc::new(identity.headers),
             assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
             paths,
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
@@ -136,8 +126,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         refreshers,
         inquiries,
         figures,
-        key_files,
         assertion_key,
+        key_files,
     })
 }
 

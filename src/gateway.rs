@@ -164,8 +164,8 @@ impl Local {
         let headers = Arc::clone(&generation.identity_headers);
         Self {
             sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
-                .keeping_claims(generation.policy.wants_claims())
-                .with_assertions(generation.assertions.clone()),
+                .with_assertions(generation.assertions.clone())
+                .keeping_claims(generation.policy.wants_claims()),
             forward: Forward::new(
                 generation
                     .upstreams

@@ -100,8 +100,8 @@ pub struct Sessions {
     signatures: RefCell<Signatures>,
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
-    keeps_claims: bool,
     assertions: Option<Arc<Assertions>>,
+    keeps_claims: bool,
     tally: Arc<Tally>,
 }
 
@@ -126,23 +126,22 @@ impl Sessions {
             signatures,
             space: RefCell::default(),
             headers,
-            keeps_claims: false,
             assertions: None,
+            keeps_claims: false,
             tally,
         }
+    }
+
+    /// With room for the assertions that are kept with sessions.
+    #[must_use]
+    pub fn with_assertions(self, assertions: Option<Arc<Assertions>>) -> Self {
+        Self { assertions, ..self }
     }
 
     /// Keeps the claims with each session, or does not; they take up memory, so only where an expression looks at them.
     #[must_use]
     pub fn keeping_claims(self, keeps_claims: bool) -> Self {
         Self { keeps_claims, ..self }
-    }
-
-    /// With room for the assertions that are kept with sessions.
-    #[must_use]
-    pub fn with_assertions(mut self, assertions: Option<Arc<Assertions>>) -> Self {
-        self.assertions = assertions;
-        self
     }
 
     /// The session of a token that one of `candidates` vouches for, sent by `client`.

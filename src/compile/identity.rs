@@ -43,7 +43,24 @@ fn is_reserved(folded: &str) -> bool {
     RESERVED.contains(&folded) || folded.starts_with("x-forwarded-") || folded.starts_with("sec-websocket-")
 }
 
-pub(super) fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
+/// `[identity]`, compiled.
+pub(super) struct Told {
+    /// What is set.
+    pub(super) headers: IdentityHeaders,
+    /// The field of `[identity.assertion]`, where there is one.
+    pub(super) assertion: Option<HeaderName>,
+    /// What is stripped.
+    pub(super) hygiene: Hygiene,
+}
+
+pub(super) fn compile(config: &Config, bypass: Option<Bypass>, problems: &mut Problems) -> Told {
+    let headers = headers(config, problems);
+    let assertion = assertion_header(config, &headers, problems);
+    let hygiene = hygiene(config, (&headers, assertion.as_ref()), bypass, problems);
+    Told { headers, assertion, hygiene }
+}
+
+fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
     let (written, authenticators) = (&config.identity, &config.authenticators);
     let has_entitlements = config.entitlements.is_some();
     let at = KeyPath::root("identity").key("headers");
@@ -87,7 +104,7 @@ fn header_name(text: &str, example: &str, at: &KeyPath, problems: &mut Problems)
 }
 
 /// The field of `[identity.assertion]`.
-pub(super) fn assertion_header(
+fn assertion_header(
     config: &Config,
     headers: &IdentityHeaders,
     problems: &mut Problems,
@@ -132,7 +149,7 @@ pub(super) fn is_established(attribute: &str, authenticators: &IndexMap<String, 
         || authenticators.values().any(|authenticator| establishes(authenticator, attribute))
 }
 
-pub(super) fn hygiene(
+fn hygiene(
     config: &Config,
     (headers, assertion): (&IdentityHeaders, Option<&HeaderName>),
     bypass: Option<Bypass>,

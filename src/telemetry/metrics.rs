@@ -438,9 +438,10 @@ mod tests {
             errors: 0,
         };
         let file = FileFigures { authenticator: "keys".into(), successes: 2, errors: 1 };
+        let authorities = vec![figures(Some("opaque")), figures(None)];
         let text = metrics.render(&Upkeep {
             keys: vec![keys],
-            authorities: vec![figures(Some("opaque")), figures(None)],
+            authorities,
             files: vec![file],
             assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
         });
