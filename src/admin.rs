@@ -1,8 +1,10 @@
 //! The listener for probes and metrics. It has no way to the service, and `[server]` has no way here.
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
+use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{KeyFigures, Metrics};
+use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, Upkeep};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -20,6 +22,10 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
+    /// How the asking of authorities goes, by authenticator; none = the entitlements.
+    pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The files of every authenticator of API keys.
+    pub key_files: Vec<Arc<KeyFile>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
     /// Set when the process begins to end.
@@ -56,13 +62,17 @@ impl Admin {
                 why => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", why.join("\n"))),
             },
             "/metrics" => {
-                let mut response = text(StatusCode::OK, self.metrics.render(&self.key_figures()));
+                let mut response = text(StatusCode::OK, self.metrics.render(&self.upkeep()));
                 let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep { keys: self.key_figures(), authorities: self.authority_figures(), files: self.file_figures() }
     }
 
     fn key_figures(&self) -> Vec<KeyFigures> {
@@ -77,6 +87,24 @@ impl Admin {
             }
         };
         self.stores.iter().map(figures).collect()
+    }
+
+    fn authority_figures(&self) -> Vec<AuthorityFigures> {
+        let figures = |(authenticator, figures): &(Option<Arc<str>>, Arc<Figures>)| AuthorityFigures {
+            authenticator: authenticator.clone(),
+            successes: figures.successes(),
+            errors: figures.errors(),
+        };
+        self.authorities.iter().map(figures).collect()
+    }
+
+    fn file_figures(&self) -> Vec<FileFigures> {
+        let figures = |file: &Arc<KeyFile>| FileFigures {
+            authenticator: Arc::clone(file.authenticator()),
+            successes: file.reloads().successes(),
+            errors: file.reloads().errors(),
+        };
+        self.key_files.iter().map(figures).collect()
     }
 }
 

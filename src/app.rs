@@ -108,6 +108,12 @@ impl App {
         (app, problems)
     }
 
+    /// What it was compiled to, for those who judge without serving.
+    #[must_use]
+    pub fn into_compiled(self) -> Compiled {
+        self.compiled
+    }
+
     /// Opens the sockets.
     ///
     /// # Errors
@@ -149,7 +155,7 @@ impl App {
     }
 
     async fn control(self, listeners: Listeners, shutdown: Shutdown, sink: &Sink) -> Exit {
-        let Compiled { generation, stores, refreshers } = self.compiled;
+        let Compiled { generation, stores, refreshers, inquiries, figures, key_files } = self.compiled;
         let metrics = Arc::new(Metrics::new(sink.clone(), generation.bypass.is_some()));
         if generation.bypass.is_some() {
             tracing::warn!(
@@ -159,12 +165,20 @@ impl App {
         for refresher in refreshers {
             drop(spawn_local(refresher.run()));
         }
+        for inquiry in inquiries {
+            drop(spawn_local(inquiry));
+        }
+        for file in &key_files {
+            drop(spawn_local(Arc::clone(file).follow()));
+        }
         if let (Some(files), Some(current)) = (&self.config.server.tls, &self.tls) {
             drop(spawn_local(tls::follow(files.clone(), Arc::clone(current))));
         }
         let probes = Rc::new(Admin {
             metrics: Arc::clone(&metrics),
             stores,
+            authorities: figures,
+            key_files,
             ready_requires_keys: self.config.admin.ready_requires_keys,
             draining: AtomicBool::new(false),
         });

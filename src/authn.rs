@@ -10,11 +10,13 @@ pub mod api_key;
 pub mod cache;
 pub mod claims;
 pub mod credential;
+pub mod introspection;
 pub mod jwks;
 pub mod jwt;
 pub mod key;
 pub mod keys;
 pub mod opinion;
+pub mod remote;
 pub mod signatures;
 pub mod token;
 

@@ -1,5 +1,6 @@
 //! The command line: which commands there are, what they take, and with which status they end.
 
+mod api_key;
 mod check;
 mod completions;
 mod demo;
@@ -8,6 +9,7 @@ mod healthcheck;
 mod run;
 mod schema;
 mod test;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -90,6 +92,22 @@ enum Command {
     /// without curl.
     #[command(after_help = "Example, in a Dockerfile:\n  HEALTHCHECK CMD [\"sidegate\", \"healthcheck\"]")]
     Healthcheck(ConfigFile),
+    /// Make and inspect tokens, for development.
+    #[command(
+        after_help = "Example:\n  sidegate token mint --secret-env DEV_SECRET --sub user-1 | sidegate token inspect"
+    )]
+    Token {
+        /// What to do.
+        #[command(subcommand)]
+        command: Box<token::Token>,
+    },
+    /// Make API keys.
+    #[command(after_help = "Example:\n  sidegate api-key new --prefix sb_ --id billing")]
+    ApiKey {
+        /// What to do.
+        #[command(subcommand)]
+        command: api_key::ApiKey,
+    },
     /// Print the JSON Schema of the configuration.
     #[command(after_help = "Example:\n  sidegate schema > sidegate.schema.json")]
     Schema,
@@ -146,6 +164,13 @@ fn obey(command: &Command, console: &mut Console<'_>) -> Status {
         Command::Explain(arguments) => explain::explain(arguments, console),
         Command::Test { config, files } => test::test(&config.file, files, console),
         Command::Healthcheck(config) => healthcheck::healthcheck(&config.file, console),
+        Command::Token { command } => {
+            match command.config().map(|file| check::check(file, false, console)).transpose() {
+                Ok(gate) => token::token(command, gate, console),
+                Err(status) => status,
+            }
+        }
+        Command::ApiKey { command } => api_key::api_key(command, console),
         Command::Schema => schema::schema(console),
         Command::Completions { shell } => completions::completions(*shell, Cli::command(), console),
     }

@@ -1,19 +1,25 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
 mod authenticators;
+mod entitlements;
 mod facade;
 mod identity;
+mod judges;
 mod responses;
 mod routes;
+mod secrets;
 mod server;
 mod upstreams;
 
+use crate::authn::api_key::KeyFile;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::generation::Generation;
+use crate::inquiry::{Figures, Running};
 use crate::target::PathRules;
+use authenticators::Authenticators;
 use std::fmt;
 use std::sync::Arc;
 
@@ -45,6 +51,12 @@ pub struct Compiled {
     pub stores: Vec<Arc<KeyStore>>,
     /// Keep the keys fresh, on the control thread.
     pub refreshers: Vec<Refresher>,
+    /// Ask authorities, on the control thread.
+    pub inquiries: Vec<Running>,
+    /// How the asking goes, by authenticator; none = the entitlements.
+    pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The key files, to be followed on the control thread, and for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
 }
 
 /// Compiles a configuration.
@@ -57,25 +69,44 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     server::check(config, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, problems);
-    let authenticators = authenticators::compile(&config.authenticators, world, problems);
+    let authenticators = authenticators::compile(config, world, problems);
+    let entitlements = entitlements::draft(config, world, problems);
     let identity_headers = identity::headers(config, problems);
     let hygiene = identity::hygiene(config, &identity_headers, bypass, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let routes = routes::compile(config, paths, problems);
+    if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
+        judges::refuse_ambiguous(used, &authenticators.list, config, problems);
+    }
     let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
     let (policy, used) = routes?;
-    let authenticators = authenticators?;
-    let lookups = used.iter().map(|places| routes::lookup(places, &authenticators.list)).collect();
+    let Authenticators {
+        list: authenticators,
+        stores,
+        refreshers,
+        key_files,
+        mut inquiries,
+        figures,
+        client,
+    } = authenticators?;
+    let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
+    let entitlements = entitlements.map(|draft| {
+        let (entitlements, running) = draft.open(client, world);
+        inquiries.push(running);
+        figures.push((None, Arc::clone(entitlements.inquiry.figures())));
+        entitlements
+    });
+    let lookups = used.iter().map(|places| routes::lookup(places, &authenticators)).collect();
     Some(Compiled {
         generation: Generation {
             policy,
             lookups,
-            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators.list)),
-            authenticators: authenticators.list,
-            entitlements: None,
+            facade: facade.and_then(|tried| facade::rules(config, &tried, &authenticators)),
+            authenticators,
+            entitlements,
             bypass,
             upstreams: upstreams?,
             hygiene: Arc::new(hygiene),
@@ -87,8 +118,11 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             body_bytes: config.server.limits.body_bytes.0,
             headers: usize::from(config.server.limits.headers),
         },
-        stores: authenticators.stores,
-        refreshers: authenticators.refreshers,
+        stores,
+        refreshers,
+        inquiries,
+        figures,
+        key_files,
     })
 }
 

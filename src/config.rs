@@ -13,6 +13,7 @@ pub mod entitlements;
 mod environment;
 pub mod facade;
 pub mod identity;
+pub mod key_file;
 pub mod load;
 pub mod log;
 mod not_yet;

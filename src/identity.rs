@@ -5,6 +5,12 @@ use crate::quotas::Quotas;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+/// The attribute that every identity has: who the credential is about.
+pub const SUBJECT: &str = "subject";
+
+/// Attributes that sidegate sets itself: the authenticator's name, and its kind.
+pub const BUILT_IN: [&str; 2] = ["authenticator", "auth_method"];
+
 /// The names of the attributes that are always sets.
 pub const SET_ATTRIBUTES: [&str; 4] = ["roles", "scopes", "permissions", "capabilities"];
 

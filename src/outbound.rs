@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::fmt;
@@ -18,6 +19,9 @@ pub const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// How long a document may take, from the first packet to the last.
 pub const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is escaped in a part of a URL or form: everything but the unreserved characters (RFC 3986 §2.3).
+pub const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -68,6 +72,16 @@ pub async fn document(client: &dyn HttpClient, url: &str) -> Result<Bytes, HttpE
         StatusCode::OK => Ok(response.into_body()),
         status => Err(HttpError::Status(status)),
     }
+}
+
+/// Whether that is a URL that can be asked: http or https, and without a password, which would end up in the log.
+#[must_use]
+pub fn is_http(url: &str) -> bool {
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let is_plain = |authority: &http::uri::Authority| !authority.as_str().contains('@');
+    parsed.is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_plain)
+    })
 }
 
 /// The client that really asks.

@@ -14,7 +14,7 @@ use crate::authn::key::Key;
 use crate::authn::keys::KeyStore;
 use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
-use crate::authn::token::{Jws, Space};
+use crate::authn::token::{Jws, MAX_TOKEN_BYTES, Space};
 use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
@@ -142,9 +142,12 @@ impl Sessions {
             tokio::task::yield_now().await;
             judged?
         };
+        let tally = self.entries.get(session.authenticator).map(|entry| &entry.tally);
         if session.admits(client) {
+            tally.inspect(|tally| tally.success.increment());
             return Ok(session);
         }
+        tally.inspect(|tally| tally.error.increment());
         Err((session.authenticator, Denial::new(Reason::ApiKeyAddress)))
     }
 
@@ -226,7 +229,6 @@ impl Sessions {
             let Some(session) = entry.known(token, now) else { continue };
             if candidates.len() == 1 || self.is_judge(place, candidates, session.origin.as_deref()) {
                 self.tally.cache_hits.increment();
-                entry.tally.success.increment();
                 return Some(session);
             }
         }
@@ -347,6 +349,11 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Failure)> {
         let refused = |denial| (place, Failure::Denied(denial));
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused(
+                Denial::new(Reason::TokenMalformed).because("the token is too long to ask about"),
+            ));
+        }
         let answer = inquiry
             .ask(token)
             .await
@@ -381,7 +388,6 @@ impl Sessions {
         let session = Rc::new(session);
         if let Some(entry) = self.entries.get(session.authenticator) {
             entry.cache.borrow_mut().insert(token, Rc::clone(&session), times, session.weight());
-            entry.tally.success.increment();
         }
         session
     }

@@ -10,11 +10,7 @@ use crate::quotas::{Quota, Quotas};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
-/// The attribute that every identity has: who the token is about.
-pub const SUBJECT: &str = "subject";
-
-/// Attributes that sidegate sets itself.
-pub const BUILT_IN: [&str; 2] = ["authenticator", "auth_method"];
+pub use crate::identity::{BUILT_IN, SUBJECT};
 
 /// Most sets have no more elements.
 const FEW_ELEMENTS: usize = 16;

@@ -58,6 +58,17 @@ enum Flaw {
     Repeated,
 }
 
+/// A place that two authenticators read, apart from what tokens begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared<'a> {
+    /// The first one's position in its list.
+    pub position: usize,
+    /// What the first one's tokens begin with.
+    pub prefix: Option<&'a str>,
+    /// What the other's tokens begin with.
+    pub other: Option<&'a str>,
+}
+
 /// The places where one authenticator looks, compiled.
 #[derive(Clone, Debug)]
 pub struct Places(Vec<Place>);
@@ -80,6 +91,20 @@ impl Places {
             }
         }
         if errors.is_empty() { Ok(Self(compiled)) } else { Err(errors) }
+    }
+
+    /// Whether one credential could be found in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().any(|place| other.0.iter().any(|theirs| place.overlaps(theirs)))
+    }
+
+    /// The places that `other` reads as well, whatever tokens begin with.
+    pub fn shared_with<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Shared<'a>> {
+        self.0.iter().enumerate().flat_map(move |(position, place)| {
+            let beside = other.0.iter().filter(|theirs| place.is_beside(theirs));
+            beside.map(move |theirs| Shared { position, prefix: place.prefix(), other: theirs.prefix() })
+        })
     }
 
     /// The credential of a request, if it has one in any of the places.

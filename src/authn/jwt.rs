@@ -13,6 +13,7 @@ use crate::config::authenticator::{self as config, Algorithm};
 use crate::config::problem::{KeyPath, Problems};
 use crate::denial::{Denial, Reason};
 use crate::identity::Identity;
+use crate::outbound::is_http;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -289,7 +290,8 @@ impl Jwt {
     }
 }
 
-const POINTER_HINT: &str =
+/// What to do about a claim that cannot be found like that.
+pub const POINTER_HINT: &str =
     "name a claim as it stands in the token, or point into it: \"/realm_access/roles\" (RFC 6901)";
 
 /// The algorithms that a configuration accepts: those it names, or the default for its source of keys.
@@ -356,15 +358,6 @@ fn check_names(config: &config::Jwt, at: &KeyPath, problems: &mut Problems) {
             );
         }
     }
-}
-
-/// An http or https URL; a password in it would end up in the log.
-fn is_http(url: &str) -> bool {
-    let parsed: Option<http::Uri> = url.parse().ok();
-    let is_plain = |authority: &http::uri::Authority| !authority.as_str().contains('@');
-    parsed.is_some_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_plain)
-    })
 }
 
 fn media_type(kind: &str) -> String {

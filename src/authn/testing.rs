@@ -1,12 +1,17 @@
 //! Fresh keys and tokens for tests, minted with another implementation than the one that verifies them.
 
+use crate::clock::{Clock, UnixTime};
 use crate::config::authenticator::{Algorithm, Jwt as Config};
+use crate::outbound::{Answer, HttpClient};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 /// A key pair, or a shared secret.
 pub(crate) struct Signer {
@@ -137,4 +142,47 @@ pub(crate) fn with(mut object: Value, members: Value) -> Value {
 /// The configuration of an authenticator, as the file would write it.
 pub(crate) fn config(text: &str) -> Config {
     toml::from_str(text).unwrap()
+}
+
+/// Whoever is asked over HTTP, and always says the same.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    status: StatusCode,
+    body: Bytes,
+    requests: Mutex<Vec<Request<Bytes>>>,
+}
+
+/// One that answers like that.
+pub(crate) fn client(status: StatusCode, body: &str) -> Arc<Scripted> {
+    Arc::new(Scripted { status, body: body.to_owned().into(), requests: Mutex::default() })
+}
+
+impl Scripted {
+    /// The latest request.
+    pub(crate) fn request(&self) -> Request<Bytes> {
+        self.requests.lock().unwrap().last().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+impl HttpClient for Scripted {
+    fn send(&self, request: Request<Bytes>, _: Duration) -> Answer<'_> {
+        self.requests.lock().unwrap().push(request);
+        let mut response = Response::new(self.body.clone());
+        *response.status_mut() = self.status;
+        Box::pin(async move { Ok(response) })
+    }
+}
+
+/// Time that stands still.
+#[derive(Debug)]
+pub(crate) struct Stopped(pub(crate) UnixTime);
+
+impl Clock for Stopped {
+    fn now(&self) -> UnixTime {
+        self.0
+    }
 }

@@ -19,7 +19,9 @@ fn the_definition_is_sound() {
 
 #[test]
 fn every_command_has_an_example() {
-    for command in Cli::command().get_subcommands() {
+    let all = Cli::command();
+    let inner = all.get_subcommands().flat_map(|command| command.get_subcommands());
+    for command in all.get_subcommands().chain(inner) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.starts_with("Example"), "{} has none", command.get_name());
         assert!(command.get_about().is_some(), "{} says nothing", command.get_name());

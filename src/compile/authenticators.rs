@@ -1,14 +1,19 @@
 //! `[authenticators.NAME]` → [`Authenticator`], with what it judges by.
 
+mod api_key;
+mod authority;
 mod jwt;
 
 use super::World;
+use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
 use crate::authn::keys::{KeyStore, Refresher};
 use crate::authn::{Authenticator, Kind};
+use crate::config::Config;
 use crate::config::authenticator::{Authenticator as Written, Jwt as WrittenJwt};
 use crate::config::credential::CredentialPlace;
 use crate::config::problem::{KeyPath, Problems};
+use crate::inquiry::{Figures, Running};
 use crate::outbound::{HttpClient, ReqwestClient};
 use indexmap::IndexMap;
 use rustls::RootCertStore;
@@ -19,6 +24,11 @@ pub(super) struct Authenticators {
     pub(super) list: Vec<Arc<Authenticator>>,
     pub(super) stores: Vec<Arc<KeyStore>>,
     pub(super) refreshers: Vec<Refresher>,
+    pub(super) inquiries: Vec<Running>,
+    pub(super) figures: Vec<(Arc<str>, Arc<Figures>)>,
+    /// Whoever carries their questions.
+    pub(super) client: Arc<dyn HttpClient>,
+    pub(super) key_files: Vec<Arc<KeyFile>>,
 }
 
 /// An authenticator that lacks only what it gets from the network.
@@ -31,6 +41,8 @@ struct Draft {
 
 enum DraftKind {
     Jwt(Box<jwt::Draft>),
+    Authority(Box<authority::Draft>),
+    ApiKey(Arc<KeyFile>),
 }
 
 impl DraftKind {
@@ -38,22 +50,31 @@ impl DraftKind {
     const fn asks(&self) -> bool {
         match self {
             Self::Jwt(draft) => draft.asks(),
+            Self::Authority(_) => true,
+            Self::ApiKey(_) => false,
         }
     }
 }
 
-pub(super) fn compile(
-    written: &IndexMap<String, Written>,
-    world: &World,
-    problems: &mut Problems,
-) -> Option<Authenticators> {
+pub(super) fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Authenticators> {
+    let written = &config.authenticators;
     let at = KeyPath::root("authenticators");
     let drafts: Vec<Option<Draft>> =
         written.iter().map(|(name, written)| draft(name, written, &at.key(name), world, problems)).collect();
     refuse_ambiguous(written, &at, problems);
+    api_key::refuse_shared(written, &at, problems);
     let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
-    let client = client(&drafts, &at, problems)?;
-    let mut compiled = Authenticators { list: Vec::new(), stores: Vec::new(), refreshers: Vec::new() };
+    let asks = config.entitlements.is_some() || drafts.iter().any(|draft| draft.kind.asks());
+    let client = client(asks, &at, problems)?;
+    let mut compiled = Authenticators {
+        list: Vec::new(),
+        stores: Vec::new(),
+        refreshers: Vec::new(),
+        key_files: Vec::new(),
+        inquiries: Vec::new(),
+        figures: Vec::new(),
+        client: Arc::clone(&client),
+    };
     for Draft { name, places, strip_credential, kind } in drafts {
         let kind = match kind {
             DraftKind::Jwt(draft) => {
@@ -63,6 +84,17 @@ pub(super) fn compile(
                 compiled.stores.push(Arc::clone(&keys));
                 compiled.refreshers.push(refresher);
                 Kind::Jwt { jwt: Box::new(draft.jwt), keys }
+            }
+            DraftKind::Authority(draft) => {
+                let (kind, running, figures) =
+                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock));
+                compiled.inquiries.push(running);
+                compiled.figures.push((Arc::clone(&name), figures));
+                kind
+            }
+            DraftKind::ApiKey(file) => {
+                compiled.key_files.push(Arc::clone(&file));
+                Kind::ApiKey(file)
             }
         };
         let places = Arc::new(places);
@@ -79,14 +111,19 @@ fn draft(
     problems: &mut Problems,
 ) -> Option<Draft> {
     let places = places(written.credentials(), &at.key("credentials"), problems);
+    api_key::refuse_prefix(written, &at.key("credentials"), problems);
     let kind = match written {
         Written::Jwt(written) => {
             jwt::draft(name, written, at, world, problems).map(Box::new).map(DraftKind::Jwt)
         }
-        Written::Introspection(_) | Written::Remote(_) | Written::ApiKey(_) => {
-            problems.error(at.key("kind"), "is not built yet", "wait for it");
-            None
+        Written::Introspection(written) => {
+            let draft = authority::Draft::introspection(name, written, at, world, problems);
+            draft.map(Box::new).map(DraftKind::Authority)
         }
+        Written::Remote(written) => {
+            authority::Draft::remote(name, written, at, problems).map(Box::new).map(DraftKind::Authority)
+        }
+        Written::ApiKey(written) => api_key::open(name, written, at, problems).map(DraftKind::ApiKey),
     };
     let strip_credential = written.strip_credential();
     Some(Draft { name: name.into(), places: places?, strip_credential, kind: kind? })
@@ -132,13 +169,9 @@ fn refuse_ambiguous<'a>(written: &'a IndexMap<String, Written>, at: &KeyPath, pr
     }
 }
 
-/// The client that fetches keys; the system's certificate authorities are read only if somebody is asked at all.
-fn client(drafts: &[Draft], at: &KeyPath, problems: &mut Problems) -> Option<Arc<dyn HttpClient>> {
-    let client = if drafts.iter().any(|draft| draft.kind.asks()) {
-        ReqwestClient::new()
-    } else {
-        ReqwestClient::trusting(RootCertStore::empty())
-    };
+/// The client that asks everybody; the system's certificate authorities are read only if somebody is asked at all.
+fn client(asks: bool, at: &KeyPath, problems: &mut Problems) -> Option<Arc<dyn HttpClient>> {
+    let client = if asks { ReqwestClient::new() } else { ReqwestClient::trusting(RootCertStore::empty()) };
     let client = client.map_err(|error| {
         problems.error(at.clone(), error.to_string(), "this should not happen; please report it");
     });

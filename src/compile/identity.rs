@@ -1,6 +1,6 @@
 //! `[identity]` → what is stripped, and what is set.
 
-use crate::authn::claims::ClaimMap;
+use crate::authn::claims::{BUILT_IN, ClaimMap};
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
 use crate::config::credential::CredentialPlace;
@@ -98,14 +98,7 @@ fn check_attribute(
         let hint = "name one of them, e.g. quotas.active_algos";
         return problems.error(at.clone(), "quotas as a whole cannot stand in a header", hint);
     }
-    let established = authenticators.values().any(|authenticator| {
-        // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
-        authenticator.claims().is_none_or(|claims| {
-            ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
-        })
-    });
-    let built_in = matches!(attribute, "authenticator" | "auth_method");
-    if !established && !built_in {
+    if !is_established(attribute, authenticators) {
         let outcome = if optional { "the header is never sent" } else { "every token is refused" };
         problems.warning(
             at.clone(),
@@ -113,6 +106,17 @@ fn check_attribute(
             format!("add it to an authenticator's claims, e.g. claims.{attribute} = \"sub\""),
         );
     }
+}
+
+/// Whether an identity can have that attribute.
+pub(super) fn is_established(attribute: &str, authenticators: &IndexMap<String, Authenticator>) -> bool {
+    BUILT_IN.contains(&attribute)
+        || authenticators.values().any(|authenticator| {
+            // What stands in a key file is not known here, and what is wrong with a mapping is reported there.
+            authenticator.claims().is_none_or(|claims| {
+                ClaimMap::new(claims).map_or(true, |map| map.attributes().any(|known| known == attribute))
+            })
+        })
 }
 
 pub(super) fn hygiene(

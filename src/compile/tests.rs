@@ -32,7 +32,18 @@ fn report(name: &str) -> String {
 
 #[test]
 fn contradictions_are_named_with_their_place_and_a_hint() {
-    for name in ["authenticators", "identity", "nobody", "routes", "upstreams", "warnings"] {
+    for name in [
+        "api-keys",
+        "authenticators",
+        "authorities",
+        "everybody",
+        "identity",
+        "judges",
+        "nobody",
+        "routes",
+        "upstreams",
+        "warnings",
+    ] {
         insta::with_settings!({
             snapshot_path => "../../tests/config/contradictory",
             prepend_module_to_snapshot => false,

@@ -4,7 +4,7 @@
 //! that is wanted, and a relative path is led to the directory of the file.
 
 mod keys;
-mod words;
+pub(super) mod words;
 
 use super::document::{Node, Value};
 use super::not_yet;

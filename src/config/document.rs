@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
+use toml::value::Datetime;
 
 /// One value of the file, and where it stands.
 #[derive(Clone)]
@@ -29,8 +30,8 @@ pub(super) enum Value {
     Float,
     /// `true` or `false`.
     Boolean(bool),
-    /// A date or time; no key takes one.
-    Datetime,
+    /// A date or time; only key files take one.
+    Datetime(Datetime),
     /// An array, of tables or else.
     List(Vec<Node>),
     /// A table, in the order of the file.
@@ -60,6 +61,11 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Every entry, if it is a table.
+    pub(super) fn entries(&self) -> &[Entry] {
+        if let Value::Table(entries) = &self.value { entries } else { &[] }
+    }
+
     /// What a table has under `key`.
     pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         let Value::Table(entries) = &self.value else { return None };
@@ -155,7 +161,7 @@ impl Document {
             | Value::Integer(_)
             | Value::Float
             | Value::Boolean(_)
-            | Value::Datetime => {}
+            | Value::Datetime(_) => {}
         }
     }
 
@@ -207,7 +213,7 @@ fn read_node(source: Spanned<DeValue<'_>>, findings: &mut Vec<Finding>) -> Node 
         DeValue::Integer(integer) => read_integer(&integer, &span, findings),
         DeValue::Float(_) => Value::Float,
         DeValue::Boolean(boolean) => Value::Boolean(boolean),
-        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Datetime(datetime) => Value::Datetime(datetime),
         DeValue::Array(items) => {
             Value::List(items.into_iter().map(|item| read_node(item, findings)).collect())
         }

@@ -32,7 +32,7 @@ fn visit(path: &KeyPath, node: &mut Node, environment: Environment<'_>, problems
                 visit(&path.key(&entry.key), &mut entry.node, environment, problems);
             }
         }
-        Value::Faulty | Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime => {}
+        Value::Faulty | Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime(_) => {}
     }
 }
 

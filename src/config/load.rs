@@ -210,6 +210,6 @@ fn to_json(node: Node) -> serde_json::Value {
         Value::List(items) => items.into_iter().map(to_json).collect(),
         Value::Table(entries) => entries.into_iter().map(|entry| (entry.key, to_json(entry.node))).collect(),
         // No shape accepts these, so that they do not get here.
-        Value::Faulty | Value::Float | Value::Datetime => serde_json::Value::Null,
+        Value::Faulty | Value::Float | Value::Datetime(_) => serde_json::Value::Null,
     }
 }

@@ -65,8 +65,9 @@ pub(super) fn syntax(error: &toml::de::Error, text: &str) -> Finding {
 pub(super) fn render(name: &str, text: &str, mut findings: Vec<Finding>) -> String {
     findings.sort_by_key(|finding| finding.offset);
     let mut report = String::new();
+    let mut places = Places { text, offset: 0, line: 1 };
     for Finding { offset, severity, message, hint } in &findings {
-        let (line, column) = position(text, *offset);
+        let (line, column) = places.position(*offset);
         let severity = match severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -94,12 +95,23 @@ fn summary(name: &str, findings: &[Finding]) -> String {
     }
 }
 
-/// Line and column, both from 1; columns count characters, as editors do.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line = before.matches('\n').count();
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-    (line.saturating_add(1), column.saturating_add(1))
+/// Looks up one place after the other, so that many of them in a long file take one pass.
+struct Places<'a> {
+    text: &'a str,
+    offset: usize,
+    line: usize,
+}
+
+impl Places<'_> {
+    /// Line and column, both from 1, of a place that is not before the last one; columns count characters, as editors do.
+    fn position(&mut self, offset: usize) -> (usize, usize) {
+        let passed = self.text.get(self.offset..offset).unwrap_or_default();
+        self.line = self.line.saturating_add(passed.matches('\n').count());
+        self.offset = self.offset.max(offset);
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        (self.line, column.saturating_add(1))
+    }
 }
 
 /// The report about a file that is not text.

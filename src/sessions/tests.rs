@@ -311,3 +311,5 @@ async fn a_session_is_weighed_as_it_is() {
     assert!((300..1500).contains(&few), "{few}");
     assert!((4900..5100).contains(&(many - few)), "{few} {many}");
 }
+
+mod api_keys;

@@ -24,6 +24,39 @@ pub struct KeyFigures {
     pub ignored: u64,
 }
 
+/// How the asking of one authority goes.
+#[derive(Clone, Debug)]
+pub struct AuthorityFigures {
+    /// The authenticator that asks; none = the entitlements.
+    pub authenticator: Option<Arc<str>>,
+    /// How often there was an answer.
+    pub successes: u64,
+    /// How often there was none.
+    pub errors: u64,
+}
+
+/// How the key file of one authenticator is kept fresh.
+#[derive(Clone, Debug)]
+pub struct FileFigures {
+    /// The authenticator.
+    pub authenticator: Arc<str>,
+    /// How often the changed file was taken over.
+    pub successes: u64,
+    /// How often it could not be used.
+    pub errors: u64,
+}
+
+/// How everything goes that the control thread does beside the requests.
+#[derive(Clone, Debug, Default)]
+pub struct Upkeep {
+    /// The keys of JWT authenticators.
+    pub keys: Vec<KeyFigures>,
+    /// The asking of authorities.
+    pub authorities: Vec<AuthorityFigures>,
+    /// The key files.
+    pub files: Vec<FileFigures>,
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -49,10 +82,12 @@ impl Metrics {
 
     /// All families in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, keys: &[KeyFigures]) -> String {
+    pub fn render(&self, upkeep: &Upkeep) -> String {
         let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut families = worker_families(&workers);
-        families.extend(key_families(keys));
+        families.extend(key_families(&upkeep.keys));
+        families.extend(authority_families(&upkeep.authorities));
+        families.push(file_family(&upkeep.files));
         families.push(family(
             "sidegate_build_info",
             "The version that is running.",
@@ -110,6 +145,48 @@ fn key_families(keys: &[KeyFigures]) -> [MetricFamily; 3] {
             ignored.collect(),
         ),
     ]
+}
+
+fn authority_families(authorities: &[AuthorityFigures]) -> [MetricFamily; 2] {
+    let (mut requests, mut fetches) = (Vec::new(), Vec::new());
+    for figures in authorities {
+        for (result, count) in [("error", figures.errors), ("success", figures.successes)] {
+            match &figures.authenticator {
+                Some(name) => {
+                    requests.push(counter(&[("authenticator", name.as_ref()), ("result", result)], count));
+                }
+                None => fetches.push(counter(&[("result", result)], count)),
+            }
+        }
+    }
+    [
+        family(
+            "sidegate_authority_requests_total",
+            "Questions about credentials that went out to authorities.",
+            MetricType::COUNTER,
+            requests,
+        ),
+        family(
+            "sidegate_entitlement_fetches_total",
+            "Questions about customers that went out to the entitlements service.",
+            MetricType::COUNTER,
+            fetches,
+        ),
+    ]
+}
+
+fn file_family(files: &[FileFigures]) -> MetricFamily {
+    let reloads = files.iter().flat_map(|figures| {
+        [("error", figures.errors), ("success", figures.successes)].map(|(result, count)| {
+            counter(&[("authenticator", &figures.authenticator), ("result", result)], count)
+        })
+    });
+    family(
+        "sidegate_api_key_reloads_total",
+        "Readings of key files that have changed.",
+        MetricType::COUNTER,
+        reloads.collect(),
+    )
 }
 
 /// Sums what every worker counted.
@@ -305,7 +382,7 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KeyFigures, Metrics};
+    use super::{AuthorityFigures, FileFigures, KeyFigures, Metrics, Upkeep};
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -333,7 +410,14 @@ mod tests {
             last_success: Some(1_800_000_000),
             ignored: 2,
         };
-        let text = metrics.render(&[keys]);
+        let figures = |name: Option<&str>| AuthorityFigures {
+            authenticator: name.map(Into::into),
+            successes: 5,
+            errors: 0,
+        };
+        let file = FileFigures { authenticator: "keys".into(), successes: 2, errors: 1 };
+        let authorities = vec![figures(Some("opaque")), figures(None)];
+        let text = metrics.render(&Upkeep { keys: vec![keys], authorities, files: vec![file] });
         for line in [
             "sidegate_connections 2",
             "sidegate_requests_total{code=\"403\",method=\"GET\",route=\"/a\"} 2",
@@ -343,7 +427,10 @@ mod tests {
             "sidegate_request_duration_seconds_count{route=\"/a\"} 2",
             "sidegate_authentications_total{authenticator=\"auth0\",result=\"success\"} 2",
             "sidegate_token_cache_lookups_total{result=\"hit\"} 0",
+            "sidegate_api_key_reloads_total{authenticator=\"keys\",result=\"success\"} 2",
             "sidegate_jwks_refreshes_total{authenticator=\"auth0\",result=\"error\"} 1",
+            "sidegate_authority_requests_total{authenticator=\"opaque\",result=\"success\"} 5",
+            "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");

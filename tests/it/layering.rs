@@ -30,6 +30,7 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("inquiry", "outbound"),
     ("inquiry", "telemetry"),
     ("telemetry", "request_id"),
+    ("entitlements", "authn"),
     ("generation", "proxy"),
     ("compile", "generation"),
     ("compile", "proxy"),

@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod api_keys;
+#[cfg(test)]
 mod attacks;
 #[cfg(test)]
 mod authenticate;
@@ -29,6 +31,8 @@ mod drain;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod entitlements;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod facade;
@@ -43,6 +47,8 @@ mod hosts;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod keysets;
 #[cfg(test)]
 mod layering;
@@ -54,6 +60,8 @@ mod path_settings;
 mod paths;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod remote;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
@@ -68,6 +76,8 @@ mod support;
 mod thrift;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod token_commands;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::str;
 /// A place, compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    Header { name: HeaderName, scheme: Option<Box<str>> },
+    Header { name: HeaderName, scheme: Option<Box<str>>, prefix: Option<Box<str>> },
     Cookie { name: Box<str> },
     Query { name: Box<str>, websocket_only: bool },
     Subprotocol { word: Box<str> },
@@ -29,7 +29,9 @@ impl Place {
                 }
                 let scheme =
                     place.scheme.as_deref().map(|scheme| token(scheme, "not an authentication scheme"));
-                Ok(Self::Header { name, scheme: scheme.transpose()? })
+                let scheme: Option<Box<str>> = scheme.transpose()?;
+                let prefix = place.prefix.as_deref().map(|prefix| self::prefix(prefix, scheme.is_some()));
+                Ok(Self::Header { name, scheme, prefix: prefix.transpose()? })
             }
             CredentialPlace::Cookie(place) => {
                 Ok(Self::Cookie { name: token(&place.cookie, "not a cookie name")? })
@@ -49,8 +51,28 @@ impl Place {
 
     /// Whether one credential could be found in both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.is_beside(other)
+            && match (self.prefix(), other.prefix()) {
+                (Some(prefix), Some(other)) => prefix.starts_with(other) || other.starts_with(prefix),
+                (None, _) | (_, None) => true,
+            }
+    }
+
+    /// What tokens must begin with to be found here.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        match self {
+            Self::Header { prefix, .. } => prefix.as_deref(),
+            Self::Cookie { .. } | Self::Query { .. } | Self::Subprotocol { .. } => None,
+        }
+    }
+
+    /// Whether both are the same place, apart from what tokens begin with.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Header { name, scheme }, Self::Header { name: other_name, scheme: other_scheme }) => {
+            (
+                Self::Header { name, scheme, .. },
+                Self::Header { name: other_name, scheme: other_scheme, .. },
+            ) => {
                 let same_scheme = match (scheme, other_scheme) {
                     (Some(scheme), Some(other)) => scheme.eq_ignore_ascii_case(other),
                     (None, _) | (_, None) => true,
@@ -76,8 +98,10 @@ impl Place {
 
     pub(super) fn find<'a>(&'a self, carrier: &Carrier<'a>) -> Result<Option<Cow<'a, str>>, Flaw> {
         match self {
-            Self::Header { name, scheme } => {
-                in_header(carrier.headers, name, scheme.as_deref()).map(borrowed)
+            Self::Header { name, scheme, prefix } => {
+                let begins = |token: &&str| prefix.as_deref().is_none_or(|prefix| token.starts_with(prefix));
+                in_header(carrier.headers, name, scheme.as_deref())
+                    .map(|token| borrowed(token.filter(begins)))
             }
             Self::Cookie { name } => in_cookies(carrier.headers, name).map(borrowed),
             Self::Query { name, websocket_only } if carrier.is_websocket || !websocket_only => {
@@ -93,6 +117,23 @@ impl Place {
 
 fn borrowed(token: Option<&str>) -> Option<Cow<'_, str>> {
     token.map(Cow::Borrowed)
+}
+
+/// What an API key begins with; it must be able to stand at the place at all, and no JWT may begin so.
+fn prefix(prefix: &str, has_scheme: bool) -> Result<Box<str>, &'static str> {
+    /// How `{"` begins in base64url, and with it the header of every JWT (RFC 7515 §3.1).
+    const JWT: &str = "eyJ";
+    if prefix.is_empty() {
+        return Err("an empty prefix tells nothing apart; leave it out, or write what keys begin with");
+    }
+    let is_possible = if has_scheme { is_b64token } else { is_plain_value };
+    if !is_possible(prefix.as_bytes()) || prefix.contains('=') {
+        return Err("no key can begin so there: a prefix is letters, digits and \"-._~+/\"");
+    }
+    if JWT.starts_with(prefix) || prefix.starts_with(JWT) {
+        return Err("JWTs begin so as well; a prefix tells API keys from them");
+    }
+    Ok(prefix.into())
 }
 
 /// A header field that may stand once (RFC 9110 §11.6.2), as `Scheme token` or as the bare token.

@@ -15,9 +15,16 @@ impl Places {
     pub fn strip_headers(&self, headers: &mut HeaderMap) {
         for place in &self.0 {
             match place {
-                Place::Header { name, scheme: None } => drop(headers.remove(name)),
-                Place::Header { name, scheme: Some(scheme) } => {
-                    let is_ours = |value: &HeaderValue| after_scheme(value.as_bytes(), scheme).is_some();
+                Place::Header { name, scheme: None, prefix: None } => drop(headers.remove(name)),
+                Place::Header { name, scheme, prefix } => {
+                    let is_ours = |value: &HeaderValue| {
+                        let token = match scheme {
+                            Some(scheme) => after_scheme(value.as_bytes(), scheme),
+                            None => Some(value.as_bytes()),
+                        };
+                        let prefix = prefix.as_deref().unwrap_or_default().as_bytes();
+                        token.is_some_and(|token| token.starts_with(prefix))
+                    };
                     if headers.get_all(name).iter().any(is_ours) {
                         drop(headers.remove(name));
                     }

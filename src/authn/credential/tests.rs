@@ -146,6 +146,35 @@ fn a_header_without_scheme_is_the_token() {
 }
 
 #[test]
+fn with_a_prefix_only_tokens_that_begin_so_are_there() {
+    let bearer = "{ header = 'authorization', scheme = 'Bearer', prefix = 'sb_' }";
+    for (value, expected) in [
+        (&b"Bearer sb_abc"[..], token("sb_abc")),
+        (b"bearer   sb_abc", token("sb_abc")),
+        (b"Bearer sb_", token("sb_")),
+        (b"Bearer SB_abc", token("-")),
+        (b"Bearer sb", token("-")),
+        (b"Bearer xsb_abc", token("-")),
+        (b"Bearer eyJhbGciOiJSUzI1NiJ9.e30.AAAA", token("-")),
+        (b"Basic sb_abc", token("-")),
+        (b"Bearer sb_a b", MALFORMED),
+        (b"Bearer x y", MALFORMED),
+        (b"Bearer ", MALFORMED),
+        (b"sb_abc", MALFORMED),
+    ] {
+        assert_eq!(in_header(bearer, "authorization", value), expected, "{}", String::from_utf8_lossy(value));
+    }
+    let twice: &[(&str, &[u8])] = &[("authorization", b"Bearer sb_abc"), ("authorization", b"Bearer xyz")];
+    assert_eq!(find(bearer, twice, None, false), REPEATED);
+    let bare = "{ header = 'x-token', prefix = 'sb_' }, { header = 'x-token', prefix = 'sk_' }";
+    for (value, expected) in
+        [(&b"sb_a:b"[..], token("sb_a:b")), (b"sk_1", token("sk_1")), (b"sc_1", token("-")), (b"", MALFORMED)]
+    {
+        assert_eq!(in_header(bare, "x-token", value), expected);
+    }
+}
+
+#[test]
 fn a_cookie_is_found_among_others() {
     let list = "{ cookie = 'at' }";
     for (value, expected) in [
@@ -288,6 +317,13 @@ fn places_that_cannot_be_are_errors() {
         "{ header = 'Sec-WebSocket-Protocol' }",
         "{ header = 'authorization', scheme = '' }",
         "{ header = 'authorization', scheme = 'a b' }",
+        "{ header = 'x-key', prefix = '' }",
+        "{ header = 'x-key', prefix = 'a b' }",
+        "{ header = 'x-key', prefix = 'é' }",
+        "{ header = 'authorization', scheme = 'Bearer', prefix = 'sb:' }",
+        "{ header = 'authorization', scheme = 'Bearer', prefix = 'sb=' }",
+        "{ header = 'authorization', scheme = 'Bearer', prefix = 'ey' }",
+        "{ header = 'authorization', scheme = 'Bearer', prefix = 'eyJhb' }",
         "{ cookie = '' }",
         "{ cookie = 'a=b' }",
         "{ query = '' }",
@@ -299,6 +335,10 @@ fn places_that_cannot_be_are_errors() {
     }
     assert_eq!(errors(&format!("{BEARER}, {{ header = 'Authorization', scheme = 'bearer' }}")), [1]);
     assert_eq!(errors(&format!("{BEARER}, {{ header = 'Authorization' }}")), [1]);
+    for clash in ["", ", prefix = 'sb_'", ", prefix = 'sb_live_'", ", prefix = 's'"] {
+        let list = format!("{{ header = 'x-key', prefix = 'sb_' }}, {{ header = 'X-Key'{clash} }}");
+        assert_eq!(errors(&list), [1], "{list}");
+    }
     assert_eq!(errors("{ query = 'a' }, { cookie = 'a' }, { query = 'a', websocket_only = false }"), [2]);
     assert!(
         Places::new(&written(&format!("{BEARER}, {{ header = 'authorization', scheme = 'Token' }}"))).is_ok()
@@ -327,6 +367,18 @@ fn a_header_is_removed_if_it_is_ours() {
     assert!(stripped(BEARER, &[("authorization", b"bearer abc")]).is_empty());
     assert_eq!(stripped(BEARER, &[("authorization", b"Basic abc")]), pair("authorization", "Basic abc"));
     assert!(stripped("{ header = 'x-key' }", &[("x-key", b"a"), ("x-key", b"b")]).is_empty());
+}
+
+#[test]
+fn of_a_header_that_others_use_only_the_key_is_removed() {
+    let bearer = "{ header = 'authorization', scheme = 'Bearer', prefix = 'sb_' }";
+    assert!(stripped(bearer, &[("authorization", b"bearer  sb_1")]).is_empty());
+    for other in ["Bearer eyJ.e30.x", "Basic sb_1", "sb_1", "Bearer SB_1"] {
+        assert_eq!(stripped(bearer, &[("authorization", other.as_bytes())]), pair("authorization", other));
+    }
+    let bare = "{ header = 'x-token', prefix = 'sb_' }";
+    assert!(stripped(bare, &[("x-token", b"sb_1")]).is_empty());
+    assert_eq!(stripped(bare, &[("x-token", b"other")]), pair("x-token", "other"));
 }
 
 #[test]

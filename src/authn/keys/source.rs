@@ -237,7 +237,11 @@ fn single(key: Result<Key, KeyError>) -> Result<Loaded, LoadError> {
     Ok(Loaded { set: KeySet::single(key?), ignored: Ignored::default() })
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// Reads a file of up to 1 MiB.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |error| LoadError::File(path.to_owned(), error);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
@@ -250,7 +254,8 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LoadError> {
 }
 
 /// Editors and `echo` put a newline at the end of a file; nobody means it to be a part of the secret.
-fn without_final_newline(secret: &[u8]) -> &[u8] {
+#[must_use]
+pub fn without_final_newline(secret: &[u8]) -> &[u8] {
     let line = secret.strip_suffix(b"\n").unwrap_or(secret);
     line.strip_suffix(b"\r").filter(|_| line.len() < secret.len()).unwrap_or(line)
 }

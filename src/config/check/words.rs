@@ -122,7 +122,7 @@ pub(super) fn wrong_type(path: &KeyPath, wanted: &Shape, found: &Value) -> (Stri
         | Value::Integer(_)
         | Value::Float
         | Value::Boolean(_)
-        | Value::Datetime
+        | Value::Datetime(_)
         | Value::List(_)
         | Value::Table(_) => String::new(),
     };
@@ -208,14 +208,14 @@ pub(super) fn one(shape: &Shape) -> String {
     }
 }
 
-fn found_noun(value: &Value) -> &'static str {
+pub(in crate::config) fn found_noun(value: &Value) -> &'static str {
     match value {
         Value::Faulty => "something else",
         Value::Text(_) => "a string",
         Value::Integer(_) => "a whole number",
         Value::Float => "a number with a fraction",
         Value::Boolean(_) => "a boolean",
-        Value::Datetime => "a date",
+        Value::Datetime(_) => "a date",
         Value::List(_) => "a list",
         Value::Table(_) => "a table",
     }
@@ -235,7 +235,7 @@ pub(super) fn alternatives<T>(all: &[T], write: impl Fn(&T) -> String) -> String
 
 /// The known names that were probably meant: the closest, if it is close enough to be a slip, or else those that
 /// share a word with what was written.
-pub(super) fn nearest<'a>(written: &str, known: &[&'a str]) -> Vec<&'a str> {
+pub(in crate::config) fn nearest<'a>(written: &str, known: &[&'a str]) -> Vec<&'a str> {
     let folded = written.to_lowercase().replace('-', "_");
     let tolerance = folded.chars().count().checked_div(4).unwrap_or_default().max(1);
     let distance = |name: &&'a str| (strsim::damerau_levenshtein(&folded, &name.to_lowercase()), *name);

@@ -7,7 +7,7 @@ use super::request::get;
 use super::setup::Setup;
 use super::wait::{self, PATIENCE};
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -17,6 +17,18 @@ use std::time::{Duration, Instant};
 #[track_caller]
 pub fn sidegate(arguments: &[&str]) -> Output {
     command().args(arguments).output().unwrap()
+}
+
+/// Runs `sidegate` with these arguments, these variables and this standard input to its end.
+#[track_caller]
+pub fn sidegate_with(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Output {
+    let mut command = command();
+    command.args(arguments).envs(environment.iter().copied());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Who does not read its input has ended already.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.wait_with_output().unwrap()
 }
 
 fn command() -> Command {

@@ -2,6 +2,7 @@
 //!
 //! Everything blocks and runs on plain threads, so that a test decides when each byte moves.
 
+pub mod authority;
 pub mod certificates;
 pub mod client;
 pub mod exchange;

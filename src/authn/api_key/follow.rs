@@ -1,0 +1,98 @@
+//! Reading a key file again when it changes, on the control runtime.
+
+use super::KeyFile;
+use crate::config::key_file::{self, KeyFileError, KeyRow};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a file must have stayed as it is before it is read: who writes it in pieces is given the time.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How much of a report is logged.
+const LOGGED_LINES: usize = 20;
+
+/// What a file looks like from outside: enough to see that it was written or replaced, also by a link that leads elsewhere
+/// now, as Kubernetes does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    place: (u64, u64),
+    length: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of the file that a path leads to; none if there is no such file.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let metadata: Metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            place: (metadata.dev(), metadata.ino()),
+            length: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+impl KeyFile {
+    /// Reads the file again whenever it has changed, for as long as it is polled. One that cannot be used is logged once and
+    /// counted, and changes nothing.
+    pub async fn follow(self: Arc<Self>) {
+        let mut seen = self.opened;
+        let mut complaint = None;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = Stamp::of(&self.path);
+            if now == seen {
+                continue;
+            }
+            tokio::time::sleep(SETTLE).await;
+            if now != Stamp::of(&self.path) {
+                continue;
+            }
+            match self.read_again().await {
+                Ok(rows) => {
+                    let keys = self.take_over(rows);
+                    self.reloads.successes.fetch_add(1, Ordering::Relaxed);
+                    tracing::info!(authenticator = &*self.authenticator, keys, "the key file was read again");
+                    (seen, complaint) = (now, None);
+                }
+                Err(error) => {
+                    let report = error.to_string();
+                    // What could not be read may be readable at the next look, though it has not changed.
+                    if matches!(error, KeyFileError::Invalid(_)) {
+                        seen = now;
+                    }
+                    if complaint.as_ref() != Some(&report) {
+                        self.complain(&report);
+                    }
+                    complaint = Some(report);
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self) -> Result<Vec<KeyRow>, KeyFileError> {
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || key_file::load(&path)).await;
+        read.unwrap_or_else(|error| Err(KeyFileError::Unreadable(error.to_string())))
+    }
+
+    fn complain(&self, report: &str) {
+        self.reloads.errors.fetch_add(1, Ordering::Relaxed);
+        let error = report.lines().take(LOGGED_LINES).collect::<Vec<_>>().join("\n");
+        let authenticator = &*self.authenticator;
+        tracing::warn!(
+            authenticator,
+            error,
+            "the key file has changed, but cannot be used; the old keys stay"
+        );
+    }
+}

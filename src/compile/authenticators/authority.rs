@@ -1,0 +1,121 @@
+//! `kind = "introspection"` and `kind = "remote"` → whom sidegate asks about credentials, and how.
+
+use crate::authn::Kind;
+use crate::authn::claims::ClaimMap;
+use crate::authn::introspection::{self, Credentials, Endpoint};
+use crate::authn::jwt::POINTER_HINT;
+use crate::authn::opinion::Reading;
+use crate::authn::remote::{self, Service};
+use crate::clock::Clock;
+use crate::compile::World;
+use crate::compile::secrets::Sources;
+use crate::config::authenticator::{Introspection, Remote};
+use crate::config::claim::ClaimSource;
+use crate::config::problem::{KeyPath, Problems};
+use crate::inquiry::{Figures, Inquiry, Running, Settings};
+use crate::outbound::{HttpClient, is_http};
+use indexmap::IndexMap;
+use std::sync::Arc;
+
+/// An authority that nobody asks yet.
+pub(super) enum Draft {
+    Introspection { written: Introspection, credentials: Credentials, reading: Reading },
+    Remote { written: Remote, reading: Reading },
+}
+
+impl Draft {
+    pub(super) fn introspection(
+        name: &str,
+        written: &Introspection,
+        at: &KeyPath,
+        world: &World,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        check_url(&written.url, at, problems);
+        let secret = Sources {
+            name: "client_secret",
+            variable: written.client_secret_env.as_deref(),
+            file: written.client_secret_file.as_deref(),
+        };
+        let secret = secret.required(at, world, problems);
+        let claims = claims(&written.claims, (name, introspection::KIND), at, problems);
+        let credentials =
+            Credentials { id: written.client_id.clone(), secret: secret?, method: written.client_auth };
+        let audiences = written.audience.iter().cloned().collect();
+        let reading = Reading { audiences, claims: claims?, ttl: written.ttl.0 };
+        Some(Self::Introspection { written: written.clone(), credentials, reading })
+    }
+
+    pub(super) fn remote(
+        name: &str,
+        written: &Remote,
+        at: &KeyPath,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        check_url(&written.url, at, problems);
+        let claims = claims(&written.claims, (name, remote::KIND), at, problems)?;
+        let reading = Reading { audiences: Vec::new(), claims, ttl: written.ttl.0 };
+        Some(Self::Remote { written: written.clone(), reading })
+    }
+
+    /// Makes it one that can be asked; what is returned beside it must run.
+    pub(super) fn open(
+        self,
+        name: &Arc<str>,
+        client: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+    ) -> (Kind, Running, Arc<Figures>) {
+        let name = Arc::clone(name);
+        match self {
+            Self::Introspection { written, credentials, reading } => {
+                let timeout = written.timeout.0;
+                let endpoint = Endpoint {
+                    url: written.url,
+                    credentials,
+                    reading,
+                    timeout,
+                    client,
+                    clock: Arc::clone(&clock),
+                };
+                let (inquiry, running) = Inquiry::open(Settings { name, timeout }, endpoint, clock);
+                let figures = Arc::clone(inquiry.figures());
+                (Kind::Introspection(inquiry), running, figures)
+            }
+            Self::Remote { written, reading } => {
+                let timeout = written.timeout.0;
+                let service = Service {
+                    url: written.url,
+                    method: written.method,
+                    reading,
+                    timeout,
+                    client,
+                    clock: Arc::clone(&clock),
+                };
+                let (inquiry, running) = Inquiry::open(Settings { name, timeout }, service, clock);
+                let figures = Arc::clone(inquiry.figures());
+                (Kind::Remote(inquiry), running, figures)
+            }
+        }
+    }
+}
+
+fn check_url(url: &str, at: &KeyPath, problems: &mut Problems) {
+    if !is_http(url) {
+        let hint = "write an https (or http) URL without user and password";
+        problems.error(at.key("url"), "nobody can be asked there", hint);
+    }
+}
+
+fn claims(
+    written: &IndexMap<String, ClaimSource>,
+    (name, kind): (&str, &str),
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Option<ClaimMap> {
+    let compiled = ClaimMap::new(written).map_err(|errors| {
+        for (attribute, why) in errors {
+            problems.error(at.key("claims").key(&attribute), why, POINTER_HINT);
+        }
+    });
+    Some(compiled.ok()?.built_in(name, kind))
+}
