@@ -69,13 +69,13 @@ impl Explainer {
     }
 
     fn new(loaded: &Loaded, compiled: Compiled, clock: Arc<dyn Clock>) -> Self {
-        let Compiled { generation, stores, refreshers, .. } = compiled;
+        let Compiled { generation, stores, refreshers, inquiries, .. } = compiled;
         let tally = Arc::new(Tally::default());
         let bounds = Bounds { signatures: NonZeroU32::MIN, bytes: 1 << 20 };
         let headers = Arc::clone(&generation.identity_headers);
         let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(&tally));
         let (config, document) = (loaded.config.clone(), loaded.document.clone());
-        let fetching = Fetching::new(stores, refreshers);
+        let fetching = Fetching::new(stores, refreshers, inquiries);
         Self { config, document, generation, sessions, tally, clock, fetching }
     }
 

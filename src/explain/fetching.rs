@@ -1,6 +1,7 @@
-//! Keys for tokens that are judged: fetched when the first one must be, and not at all where nobody may be asked.
+//! Whoever is asked over the network: begun when somebody must be, and never where nobody may be.
 
 use crate::authn::keys::{ASK_TIMEOUT, KeyStore, Refresher};
+use crate::inquiry::Running;
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use tokio::time::{sleep, timeout};
 /// How often is looked whether keys have come.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What fetches keys.
+/// What fetches keys, and asks authorities.
 pub(super) struct Fetching {
     stores: Vec<Arc<KeyStore>>,
     refreshers: RefCell<Vec<Refresher>>,
+    inquiries: RefCell<Vec<Running>>,
 }
 
 impl fmt::Debug for Fetching {
@@ -24,13 +26,21 @@ impl fmt::Debug for Fetching {
 }
 
 impl Fetching {
-    /// Nothing is fetched yet.
-    pub(super) const fn new(stores: Vec<Arc<KeyStore>>, refreshers: Vec<Refresher>) -> Self {
-        Self { stores, refreshers: RefCell::new(refreshers) }
+    /// Nobody is asked yet.
+    pub(super) const fn new(
+        stores: Vec<Arc<KeyStore>>,
+        refreshers: Vec<Refresher>,
+        inquiries: Vec<Running>,
+    ) -> Self {
+        Self { stores, refreshers: RefCell::new(refreshers), inquiries: RefCell::new(inquiries) }
     }
 
-    /// Fetches what was not fetched yet. Whatever has not come in time is missing, as it would be in a gate.
+    /// Lets authorities be asked, and fetches keys unless that was done. Whatever has not come in time is missing, as it would
+    /// be in a gate.
     pub(super) async fn begin(&self) {
+        for inquiry in self.inquiries.take() {
+            drop(spawn_local(inquiry));
+        }
         let begun = self.refreshers.take();
         if begun.is_empty() {
             return;
@@ -47,8 +57,9 @@ impl Fetching {
         timeout(ASK_TIMEOUT, settled).await.ok();
     }
 
-    /// Nothing will be fetched: whoever asks for keys is told so at once.
+    /// Nobody will be asked: whoever waits for an answer is told so at once.
     pub(super) fn refuse(&self) {
         drop(self.refreshers.take());
+        drop(self.inquiries.take());
     }
 }

@@ -115,6 +115,7 @@ impl Witness for Standin<'_> {
             })));
         }
         if !self.question.offline && self.question.claims.is_none() {
+            self.fetching.begin().await;
             return self.authorities.facts(session, at).await;
         }
         match self.config.entitlements.as_ref().map(|entitlements| entitlements.on_error) {

@@ -5,6 +5,7 @@ mod agreement;
 use crate::support::gate::sidegate;
 use crate::support::idp::Idp;
 use crate::support::keys::{Key, key_set};
+use crate::support::service::Service;
 use crate::support::setup::Setup;
 use crate::support::tokens::Token;
 use serde_json::{Value, json};
@@ -213,6 +214,23 @@ fn keys_are_fetched_for_a_token_and_for_nothing_else() {
     let (status, out, err) = explain(&setup, &["--path", "/", "--token", &idp.token().build()]);
     assert_eq!(status, Some(0), "{out}{err}");
     assert_eq!(idp.fetches(), 1);
+}
+
+#[test]
+fn facts_are_asked_for_with_a_token_only() {
+    let service = Service::ok(r#"{ "capabilities": ["can.stream"], "quotas": { "active_algos": 2 } }"#);
+    let policy = POLICY.replace("http://127.0.0.1:1", service.url());
+    let setup = Setup::new("http://127.0.0.1:8000")
+        .with(&policy)
+        .file("keys.json", key_set(&[Key::rsa().jwk()]).to_string())
+        .file("claims.json", claims().to_string());
+    let token = Token::new("https://issuer.example/", &Key::rsa()).claims(claims()).build();
+    assert_eq!(explain(&setup, &["--path", "/limits", "--claims", "@claims.json"]).0, Some(1));
+    assert_eq!(service.requests().len(), 0);
+    let (status, out, err) = explain(&setup, &["--path", "/limits", "--token", &token]);
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(out.contains("capabilities: can.stream: met"), "{out}");
+    assert_eq!(service.targets(), ["/facts?customer_id=c-42"]);
 }
 
 #[test]
