@@ -62,10 +62,7 @@ fn what_would_be_denied_passes_and_is_recorded() {
     }
     let reply = get("/a").bearer(&good).send(&gate).expect(200, "good");
     decided(&gate, &reply, "allow", "allowed");
-    assert_eq!(
-        gate.metric("decisions_total", &[("decision", "would_deny"), ("reason", "role_missing")]),
-        1.0
-    );
+    gate.wait_metric("decisions_total", &[("decision", "would_deny"), ("reason", "role_missing")], 1);
 }
 
 #[test]
@@ -80,12 +77,12 @@ fn both_verdicts_are_compared() {
     get("/strict").bearer(&good).send(&gate).expect(403, "only the service denies");
     get("/enforced").send(&gate).expect(401, "not compared");
     for (gate_says, service_says, count) in
-        [("allow", "allow", 1.0), ("deny", "allow", 2.0), ("deny", "deny", 1.0), ("allow", "deny", 1.0)]
+        [("allow", "allow", 1), ("deny", "allow", 2), ("deny", "deny", 1), ("allow", "deny", 1)]
     {
         let labels = [("route", "policy"), ("gate", gate_says), ("service", service_says)];
-        assert_eq!(gate.metric("shadow_total", &labels), count, "{labels:?}");
+        gate.wait_metric("shadow_total", &labels, count);
     }
-    assert_eq!(gate.metric("shadow_total", &[("route", "/enforced")]), 0.0);
+    gate.wait_metric("shadow_total", &[("route", "/enforced")], 0);
 }
 
 #[test]
@@ -123,5 +120,5 @@ fn websockets_open_in_shadow_too() {
     let line = gate.access_to("/ws");
     assert_eq!((&line["decision"], &line["status"]), (&"would_deny".into(), &101.into()));
     let labels = [("route", "/ws"), ("gate", "deny"), ("service", "allow")];
-    assert_eq!(gate.metric("shadow_total", &labels), 1.0);
+    gate.wait_metric("shadow_total", &labels, 1);
 }
