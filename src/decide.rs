@@ -26,6 +26,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Response};
 use std::borrow::Cow;
+use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 /// A request as it has arrived.
 #[derive(Debug)]
 pub struct Arrival<'a> {
-    /// Its head.
-    pub head: Parts,
+    /// Its head; whoever decides takes out of it what the service gets.
+    pub head: &'a mut Parts,
     /// Whether it has no body.
     pub is_empty: bool,
     /// Where it came from, as the service is told.
@@ -150,13 +151,13 @@ pub async fn decide(
     observer: &mut impl Observer,
 ) -> Result<Decision, Denial> {
     let Arrival { head, is_empty, provenance, client, at, request_id } = arrival;
-    let target = target(generation, &head)?;
+    let target = target(generation, head)?;
     observer.target(&target);
     let (place, route) = generation.policy.route(&target);
     observer.route(place, route);
-    let manner = Manner::of(&head, is_empty)?;
+    let manner = Manner::of(head, is_empty)?;
     observer.manner(&manner);
-    let asked = Asked { head: &head, target: &target, manner: &manner, client, at };
+    let asked = Asked { head, target: &target, manner: &manner, client, at };
     let mut known = Judged::default();
     let permit = match judge(generation, witness, (place, route), &asked, (&mut known, observer)).await {
         Ok(permit) => {
@@ -352,12 +353,12 @@ fn assert(
 /// as a subprotocol, behind a `word`, never goes on.
 fn rewrite(
     generation: &Generation,
-    head: Parts,
+    head: &mut Parts,
     mut path: PathAndQuery,
     word: bool,
     cleaning: Cleaning<'_>,
 ) -> Result<CleanHead, Denial> {
-    let Parts { method, mut headers, .. } = head;
+    let (method, mut headers) = (mem::take(&mut head.method), mem::take(&mut head.headers));
     for authenticator in &generation.authenticators {
         if authenticator.strip_credential {
             authenticator.places.strip_headers(&mut headers);

@@ -73,7 +73,9 @@ impl Explainer {
         let tally = Arc::new(Tally::default());
         let bounds = Bounds { signatures: NonZeroU32::MIN, bytes: 1 << 20 };
         let headers = Arc::clone(&generation.identity_headers);
-        let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(&tally));
+        let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(&tally))
+            .with_assertions(generation.assertions.clone())
+            .keeping_claims(generation.policy.wants_claims());
         let (config, document) = (loaded.config.clone(), loaded.document.clone());
         let fetching = Fetching::new(stores, refreshers, inquiries);
         Self { config, document, generation, sessions, tally, clock, fetching }
@@ -109,7 +111,7 @@ impl Explainer {
     async fn decide(
         &self,
         question: &Question,
-        (head, is_empty): question::Head,
+        (mut head, is_empty): question::Head,
         trace: &mut Trace<'_>,
     ) -> Result<(), Denial> {
         let generation = &self.generation;
@@ -123,7 +125,7 @@ impl Explainer {
         let headers = head.headers.clone();
         let arrival = Arrival {
             client: provenance.client(&headers, |address| generation.trusts(address)),
-            head,
+            head: &mut head,
             is_empty,
             provenance: &provenance,
             at: self.clock.now(),
@@ -149,10 +151,10 @@ impl Explanation {
         self.verdict.status
     }
 
-    /// Whether the request goes on to the service.
+    /// Whether the request is not refused.
     #[must_use]
-    pub const fn is_admitted(&self) -> bool {
-        self.verdict.status.is_none()
+    pub fn is_admitted(&self) -> bool {
+        self.verdict.decision != "deny"
     }
 
     /// Why.

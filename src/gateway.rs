@@ -191,9 +191,9 @@ impl Local {
         request: Request<ClientBody>,
         record: &mut Record,
     ) -> Result<Served, Denial> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let arrival = Arrival {
-            head,
+            head: &mut head,
             is_empty: body.is_end_stream(),
             provenance: &via.provenance,
             client: record.address(),

@@ -137,6 +137,7 @@ fn forwarded(out: &mut Formatter<'_>, forward: &Forward, method: &str) -> fmt::R
 
 fn verdict(out: &mut Formatter<'_>, verdict: &Verdict) -> fmt::Result {
     match (verdict.status, verdict.would_be) {
+        (Some(status), _) if verdict.decision != "deny" => write!(out, "answered: {status}")?,
         (Some(status), _) => write!(out, "refused: {status} {}", verdict.reason)?,
         (None, Some(status)) => {
             write!(out, "passes in shadow mode; would be refused: {status} {}", verdict.reason)?;

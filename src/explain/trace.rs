@@ -32,6 +32,8 @@ pub(super) struct Trace<'a> {
     target: Option<Target>,
     authenticators: Arc<[usize]>,
     would_deny: Option<Denial>,
+    /// The status of an answer of ours that is no refusal.
+    answer: Option<u16>,
     explanation: Explanation,
 }
 
@@ -48,12 +50,25 @@ impl<'a> Trace<'a> {
             client: question.client.map(|client| client.to_string()),
         };
         let explanation = Explanation { request, ..Explanation::default() };
-        let (target, would_deny, authenticators) = (None, None, [].into());
-        Self { config, document, generation, question, target, authenticators, would_deny, explanation }
+        Self {
+            config,
+            document,
+            generation,
+            question,
+            target: None,
+            authenticators: [].into(),
+            would_deny: None,
+            answer: None,
+            explanation,
+        }
     }
 
-    /// The request goes on, like this.
+    /// The request goes on, like this, unless the answer is ours.
     pub(super) fn rewritten(&mut self, sent: &HeaderMap, trusted: bool, decision: Decision) {
+        if let Some(answer) = decision.preflight {
+            self.answer = Some(answer.status().as_u16());
+            return self.note("sidegate answers the preflight itself: [cors]");
+        }
         let upstream = self.config.upstreams.get_index(decision.permit.upstream());
         let (upstream, url) = upstream.map_or(("", ""), |(name, upstream)| (name, upstream.url.as_str()));
         let (_, path, clean) = decision.head.into_parts();
@@ -84,7 +99,7 @@ impl<'a> Trace<'a> {
         };
         self.explanation.verdict = Verdict {
             decision,
-            status: denial.map(status),
+            status: denial.map(status).or(self.answer),
             would_be: would_deny.as_ref().filter(|_| denial.is_none()).map(status),
             reason: reason.label(),
             text: refusal.map(|refusal| refusal.text().to_owned()),
