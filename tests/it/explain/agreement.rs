@@ -69,17 +69,19 @@ fn require() -> impl Strategy<Value = String> {
         "require.any_permission = [\"x\", \"y\"]\n",
         "require.capabilities = [\"can\"]\n",
         "require.quotas = { \"q\" = 2 }\n",
+        "require.expression = 'claims.sub == \"user-1\" && \"admin\" in identity.roles && request.method == \"GET\"'\n",
     ];
     subsequence(lines, 0..=2).prop_map(|lines| lines.concat())
 }
 
 fn policy() -> impl Strategy<Value = String> {
+    let cors = select(vec!["", "\n[cors]\nallowed_origins = [\"https://app.example\"]\n"]);
     let own =
         select(vec!["", "mode = \"shadow\"\n", "require.roles = [\"editor\"]\n", "access = \"deny\"\n"]);
     let rules = Vec::from(PATTERNS.map(|path| prop::option::weighted(0.6, rule(path))));
-    (own, rules).prop_map(|(own, rules)| {
+    (cors, own, rules).prop_map(|(cors, own, rules)| {
         let rules: String = rules.into_iter().flatten().collect();
-        format!("{TABLES}\n[policy]\n{own}{rules}")
+        format!("{TABLES}{cors}\n[policy]\n{own}{rules}")
     })
 }
 
