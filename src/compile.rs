@@ -112,6 +112,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             bypass,
             upstreams: upstreams?,
             hygiene: Arc::new(identity.hygiene),
+            tells_facts: identity.headers.take_facts(),
             identity_headers: Arc::new(identity.headers),
             assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
             paths,

@@ -234,8 +234,8 @@ async fn judge(
     };
     let facts = entitled.as_deref().map(|answer| &answer.value);
     let holder = session.map(|session| Holder { identity: &session.identity, facts });
-    let permit = permit(route, holder, session.map(AsRef::as_ref), asked, observer)?;
     known.entitled = prepare_entitled(generation, holder)?;
+    let permit = permit(route, holder, known.session.as_deref(), asked, observer)?;
     known.preflight = preflight(generation, asked)?;
     Ok(permit)
 }
@@ -329,9 +329,8 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 
 /// The header fields in which facts have a part; they are made for each request.
 fn prepare_entitled(generation: &Generation, holder: Option<Holder<'_>>) -> Result<Option<Prepared>, Denial> {
-    let headers = &generation.identity_headers;
-    let Some(holder) = holder.filter(|_| headers.take_facts()) else { return Ok(None) };
-    let fields = headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
+    let Some(holder) = holder.filter(|_| generation.tells_facts) else { return Ok(None) };
+    let fields = generation.identity_headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
         Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
     })?;
     Ok(Some(fields))

@@ -117,6 +117,8 @@ pub struct Generation {
     pub hygiene: Arc<Hygiene>,
     /// What services are told.
     pub identity_headers: Arc<IdentityHeaders>,
+    /// Whether facts about the customer are part of that.
+    pub tells_facts: bool,
     /// What tells services the same under a signature.
     pub assertions: Option<Arc<Assertions>>,
     /// How paths are canonicalised.

@@ -3,75 +3,32 @@
 //! Facts are kept here, verdicts never: what a session may do is judged anew for every request. Of the tokens that come
 //! often, all that they lead to is kept; of many more only that their signature was found good, and the rest is read again.
 
+mod entries;
 mod session;
 
 pub use session::Session;
 
 use crate::assertion::Assertions;
+use crate::authn::Authenticator;
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwt::{Jwt, Refusal};
 use crate::authn::key::Key;
-use crate::authn::keys::KeyStore;
 use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
 use crate::authn::token::{Jws, MAX_TOKEN_BYTES, Space};
-use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
 use crate::headers::trusted::{IdentityHeaders, Prepared};
 use crate::identity::Identity;
 use crate::inquiry::Inquiry;
-use crate::telemetry::tally::{AuthenticatorTally, Tally};
+use crate::telemetry::tally::Tally;
+use entries::{Entries, Entry, Judge};
 use session::{Basis, Known, Origin};
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-
-#[derive(Debug)]
-struct Entry {
-    authenticator: Arc<Authenticator>,
-    cache: RefCell<TokenCache<Rc<Session>>>,
-    tally: Arc<AuthenticatorTally>,
-}
-
-impl Entry {
-    /// What verifies JWTs here, if anything does.
-    fn jwt(&self) -> Option<(&Jwt, &KeyStore)> {
-        match &self.authenticator.kind {
-            Kind::Jwt { jwt, keys } => Some((jwt, keys)),
-            Kind::Introspection(_) | Kind::Remote(_) | Kind::ApiKey(_) => None,
-        }
-    }
-
-    /// What this cache knows of a token, if that still counts.
-    fn known(&self, token: &str, now: UnixTime) -> Option<Rc<Session>> {
-        let mut cache = self.cache.borrow_mut();
-        match &self.authenticator.kind {
-            Kind::Jwt { keys, .. } => {
-                // Without keys nothing is known any more, not even what was verified with them.
-                let keys = keys.current(now)?;
-                cache.get(token, now, |session| session.rests_on(&keys))
-            }
-            Kind::ApiKey(file) => {
-                let entry = file.find(token)?;
-                cache.get(token, now, |session| session.rests_on_entry(&entry))
-            }
-            Kind::Introspection(_) | Kind::Remote(_) => cache.get(token, now, |_| true),
-        }
-    }
-}
-
-/// Who judges a credential, and where it stands in the configuration.
-enum Judge<'a> {
-    /// One of the JWT authenticators; the token says which.
-    Jwt,
-    /// A key file.
-    File(usize, &'a KeyFile),
-    /// An authority.
-    Authority(usize, &'a Inquiry<Opinion>),
-}
 
 /// Why there is no session.
 enum Failure {
@@ -96,7 +53,7 @@ impl From<Refusal> for Failure {
 /// One worker's sessions.
 #[derive(Debug)]
 pub struct Sessions {
-    entries: Vec<Entry>,
+    entries: Entries,
     signatures: RefCell<Signatures>,
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
@@ -119,7 +76,7 @@ impl Sessions {
             cache: RefCell::new(TokenCache::new(bounds.bytes)),
             tally: tally.authenticator(&authenticator.name),
         };
-        let entries = authenticators.iter().map(entry).collect();
+        let entries = Entries(authenticators.iter().map(entry).collect());
         let signatures = RefCell::new(Signatures::new(bounds.signatures));
         Self {
             entries,
@@ -159,7 +116,8 @@ impl Sessions {
         let session = if let Some(session) = self.known(candidates, token, now) {
             session
         } else {
-            let judged = self.learn(candidates, token, now).await;
+            // Rarer than the rest, and in a box, or every request would carry along the room for it.
+            let judged = Box::pin(self.learn(candidates, token, now)).await;
             // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is
             // done for all who waited at once, so that services and clients are not woken for each of them alone.
             tokio::task::yield_now().await;
@@ -185,7 +143,7 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Denial)> {
         self.tally.cache_misses.increment();
-        let judged = match self.judge_of(candidates, token) {
+        let judged = match self.entries.judge_of(candidates, || self.origin(token)) {
             Judge::Jwt => match self.judge(candidates, token, now) {
                 // Rare, and in a box, or every request would carry along the room for it.
                 Err((place, Failure::Keys(lacking))) => {
@@ -238,71 +196,20 @@ impl Sessions {
     /// Forgets what nobody has asked for lately, a little at a time.
     pub fn purge(&self, now: UnixTime) {
         self.signatures.borrow_mut().purge(now);
-        self.entries.iter().for_each(|entry| entry.cache.borrow_mut().purge(now));
-    }
-
-    fn among<'a>(&'a self, candidates: &'a [usize]) -> impl Iterator<Item = (usize, &'a Entry)> {
-        candidates.iter().filter_map(|place| Some((*place, self.entries.get(*place)?)))
+        self.entries.0.iter().for_each(|entry| entry.cache.borrow_mut().purge(now));
     }
 
     /// The session of a token that was verified before, by the very authenticator that would judge it now.
     #[must_use]
     pub fn known(&self, candidates: &[usize], token: &str, now: UnixTime) -> Option<Rc<Session>> {
-        for (place, entry) in self.among(candidates) {
+        for (place, entry) in self.entries.among(candidates) {
             let Some(session) = entry.known(token, now) else { continue };
-            if candidates.len() == 1 || self.is_judge(place, candidates, session.origin.as_deref()) {
+            if candidates.len() == 1 || self.entries.is_judge(place, candidates, session.origin.as_deref()) {
                 self.tally.cache_hits.increment();
                 return Some(session);
             }
         }
         None
-    }
-
-    /// Whether the authenticator at that place judges a token of that origin, among several that find it in the same place.
-    fn is_judge(&self, place: usize, candidates: &[usize], origin: Option<&Origin>) -> bool {
-        let Some(origin) = origin else { return false };
-        if let Some((file, _)) = self.file(candidates) {
-            return file == place;
-        }
-        let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
-        match (self.authority(candidates), chosen) {
-            (Some((authority, _)), Some((jwt, entry))) => {
-                let takes = origin.is_jwt
-                    && entry.jwt().is_some_and(|(jwt, _)| jwt.takes_issuer(origin.issuer.as_deref()));
-                place == if takes { jwt } else { authority }
-            }
-            (Some((authority, _)), None) => place == authority,
-            (None, chosen) => chosen.is_some_and(|(jwt, _)| jwt == place),
-        }
-    }
-
-    /// Who judges a token: a key file that finds it (no other authenticator reads the same there), the JWT authenticator of its
-    /// issuer, or an authority.
-    fn judge_of<'a>(&'a self, candidates: &'a [usize], token: &str) -> Judge<'a> {
-        if let Some((place, file)) = self.file(candidates) {
-            return Judge::File(place, file);
-        }
-        let Some((place, inquiry)) = self.authority(candidates) else { return Judge::Jwt };
-        let is_for_jwt = self.among(candidates).any(|(_, entry)| entry.jwt().is_some())
-            && self.origin(token).is_some_and(|origin| {
-                let takes = |(jwt, _): (&Jwt, &KeyStore)| jwt.takes_issuer(origin.issuer.as_deref());
-                self.among(candidates).any(|(_, entry)| entry.jwt().is_some_and(takes))
-            });
-        if is_for_jwt { Judge::Jwt } else { Judge::Authority(place, inquiry) }
-    }
-
-    fn file<'a>(&'a self, candidates: &'a [usize]) -> Option<(usize, &'a KeyFile)> {
-        self.among(candidates).find_map(|(place, entry)| match &entry.authenticator.kind {
-            Kind::ApiKey(file) => Some((place, &**file)),
-            Kind::Jwt { .. } | Kind::Introspection(_) | Kind::Remote(_) => None,
-        })
-    }
-
-    fn authority<'a>(&'a self, candidates: &'a [usize]) -> Option<(usize, &'a Inquiry<Opinion>)> {
-        self.among(candidates).find_map(|(place, entry)| match &entry.authenticator.kind {
-            Kind::Introspection(inquiry) | Kind::Remote(inquiry) => Some((place, &**inquiry)),
-            Kind::Jwt { .. } | Kind::ApiKey(_) => None,
-        })
     }
 
     /// What a token says of its issuer and audience, if it is a JWT; nothing of it is believed.
@@ -311,29 +218,6 @@ impl Sessions {
         let origin = Jws::parse(token, &mut space).map(|parsed| Origin::of(parsed.claims())).ok();
         self.space.replace(space);
         origin
-    }
-
-    /// The candidate that a token names by its issuer, and by its audience if it `names` one; nothing of it need be
-    /// believed for that.
-    fn chosen<'a>(
-        &'a self,
-        candidates: &'a [usize],
-        issuer: Option<&str>,
-        names: impl Fn(&Jwt) -> bool,
-    ) -> Option<(usize, &'a Entry)> {
-        let jwts = || self.among(candidates).filter(|(_, entry)| entry.jwt().is_some());
-        let takes =
-            |(_, entry): &(usize, &Entry)| entry.jwt().is_some_and(|(jwt, _)| jwt.takes_issuer(issuer));
-        let mut fitting = jwts().filter(takes);
-        let Some(one) = fitting.next() else {
-            // Without an issuer there is nothing to choose by; whoever is first says what is wrong.
-            return jwts().next().filter(|_| issuer.is_none());
-        };
-        // Most often there is no other.
-        let Some(other) = fitting.next() else { return Some(one) };
-        let fits = |(_, entry): &(usize, &Entry)| entry.jwt().is_some_and(|(jwt, _)| names(jwt));
-        let found = if fits(&one) { None } else { std::iter::once(other).chain(fitting).find(fits) };
-        Some(found.unwrap_or(one))
     }
 
     /// Looks an API key up.
@@ -357,7 +241,7 @@ impl Sessions {
             subject: Arc::clone(&entry.id),
             ends,
             known: Known::default(),
-            origin: self.several().then(Box::default),
+            origin: self.entries.are_several().then(Box::default),
             claims: None,
             basis: Basis::Entry(entry),
             identity,
@@ -390,16 +274,12 @@ impl Sessions {
             subject: Arc::clone(&vouched.subject),
             ends: vouched.expires.unwrap_or(UnixTime::NEVER),
             known: Known::default(),
-            origin: self.several().then(|| Box::new(self.origin(token).unwrap_or_default())),
+            origin: self.entries.are_several().then(|| Box::new(self.origin(token).unwrap_or_default())),
             claims: vouched.claims.clone().filter(|_| self.keeps_claims),
             basis: Basis::Word,
             identity,
         };
         Ok(self.keep(session, token, (now, answer.fresh_until)))
-    }
-
-    fn several(&self) -> bool {
-        self.entries.len() > 1
     }
 
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Denial> {
@@ -447,7 +327,7 @@ impl Sessions {
             let audience = claims.audience();
             audience.is_some_and(|mut names| names.any(|name| jwt.is_audience(name)))
         };
-        let Some((place, entry)) = self.chosen(candidates, claims.issuer(), names) else {
+        let Some((place, entry)) = self.entries.chosen(candidates, claims.issuer(), names) else {
             let first = candidates.first().copied().unwrap_or_default();
             let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
             return Err((first, Failure::Denied(denial)));
@@ -494,7 +374,7 @@ impl Sessions {
             subject: verified.subject,
             ends: verified.expires.plus(jwt.leeway()),
             known: Known::default(),
-            origin: self.several().then(|| Box::new(Origin::of(token.claims()))),
+            origin: self.entries.are_several().then(|| Box::new(Origin::of(token.claims()))),
             claims: self.keeps_claims.then(|| Arc::new(token.claims().members().to_kept())),
             basis: Basis::Key(verified.key, Cell::new(keys.generation())),
             identity: verified.identity,

@@ -166,7 +166,8 @@ impl Gate {
     #[track_caller]
     pub fn wait_metric(&self, name: &str, labels: &[(&str, &str)], value: usize) {
         wait::until_true(&format!("{name} {labels:?} = {value}"), || {
-            format!("{:.0}", self.metric(name, labels)) == value.to_string()
+            // Of no sample at all the sum is minus zero.
+            format!("{:.0}", self.metric(name, labels) + 0.0) == value.to_string()
         });
     }
 
