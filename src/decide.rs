@@ -5,6 +5,7 @@
 //! test` on what they are told. Whoever is asked on the way is a [`Witness`], and whoever looks on an [`Observer`].
 
 use crate::assertion::claims::Subject;
+use crate::authn::claims::subject;
 use crate::authn::credential::{Carrier, Places};
 use crate::clock::UnixTime;
 use crate::config::policy::Mode;
@@ -227,15 +228,19 @@ async fn judge(
         known.word = credential.as_ref().and_then(Candidate::subprotocol);
         known.session = authenticate(witness, (route, credential.as_ref()), asked, observer).await?;
     }
-    let session = known.session.as_ref();
-    let entitled = match session {
-        Some(session) if route.entitled => learn(witness, session, asked.at, observer).await?,
+    let entitled = match &known.session {
+        Some(session) if route.entitled => {
+            let asking = asking(Some(session), None, asked);
+            route.check_before_facts(&asking).inspect_err(|_| observer.asking(route, &asking))?;
+            learn(witness, session, asked.at, observer).await?
+        }
         Some(_) | None => None,
     };
     let facts = entitled.as_deref().map(|answer| &answer.value);
-    let holder = session.map(|session| Holder { identity: &session.identity, facts });
-    known.entitled = prepare_entitled(generation, holder)?;
-    let permit = permit(route, holder, known.session.as_deref(), asked, observer)?;
+    let asking = asking(known.session.as_deref(), facts, asked);
+    known.entitled = prepare_entitled(generation, asking.holder)?;
+    observer.asking(route, &asking);
+    let permit = route.permit(asking)?;
     known.preflight = preflight(generation, asked)?;
     Ok(permit)
 }
@@ -299,26 +304,18 @@ async fn learn(
     Ok(entitled)
 }
 
-/// Judges; pure.
-fn permit(
-    route: &Route,
-    holder: Option<Holder<'_>>,
-    session: Option<&Session>,
-    asked: &Asked<'_>,
-    observer: &mut impl Observer,
-) -> Result<Permit, Denial> {
+/// What the rule is asked, with what is known so far.
+fn asking<'a>(session: Option<&'a Session>, facts: Option<&'a Facts>, asked: &Asked<'a>) -> Asking<'a> {
     let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
-    let asking = Asking {
-        holder,
+    Asking {
+        holder: session.map(|session| Holder { identity: &session.identity, facts }),
         target: asked.target,
         client: asked.client,
         claims: session.and_then(|session| session.claims.as_deref()),
         expires: session.map(|session| session.ends),
         handshake: asked.manner.is_websocket().then(handshake),
         preflight: asked.manner.is_preflight(),
-    };
-    observer.asking(route, &asking);
-    route.permit(asking)
+    }
 }
 
 /// The origin of a handshake; two are none.
@@ -343,7 +340,10 @@ fn assert(
     at: UnixTime,
 ) -> Result<Option<Prepared>, Denial> {
     let (Some(assertions), Some(session)) = (&generation.assertions, session) else { return Ok(None) };
-    let subject = Subject { name: &session.subject, identity: &session.identity, ends: session.ends };
+    // Of an API key the session's subject is the key's id, for the log; the service is told about its holder.
+    let name = subject(&session.identity);
+    let name = name.as_deref().unwrap_or(&session.subject);
+    let subject = Subject { name, identity: &session.identity, ends: session.ends };
     let asserted = assertions.assert(&subject, &session.known.assertion, at);
     asserted.map(Some).map_err(|unsigned| Denial::new(Reason::AuthorityUnavailable).because(unsigned))
 }

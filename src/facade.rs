@@ -16,7 +16,7 @@ use crate::sessions::{Session, Sessions};
 use crate::telemetry::tally::Tally;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -238,6 +238,9 @@ fn refusal(fault: &Fault) -> Response<Full<Bytes>> {
     let body = json!({ "error": phrase, "detail": fault.text, "code": fault.code });
     let mut response = response(fault.status, &body);
     let headers = response.headers_mut();
+    if fault.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, POST"));
+    }
     if fault.status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sidegate\""));
     }

@@ -35,13 +35,33 @@ pub struct Holder<'a> {
     pub facts: Option<&'a Facts>,
 }
 
-impl Holder<'_> {
-    /// Whether the set of that name holds `element`; capabilities are the union of the identity's own and those that are
-    /// known besides.
+/// What somebody holds of one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    own: Option<&'a Texts>,
+    more: Option<&'a Texts>,
+}
+
+impl Held<'_> {
+    /// Whether `element` is among it.
     #[must_use]
-    pub fn holds(&self, set: &str, element: &str) -> bool {
-        self.identity.set_contains(set, element)
-            || (set == CAPABILITIES && self.facts.is_some_and(|facts| facts.capabilities.contains(element)))
+    pub fn contains(&self, element: &str) -> bool {
+        self.own.is_some_and(|own| own.contains(element))
+            || self.more.is_some_and(|more| more.contains(element))
+    }
+}
+
+impl<'a> Holder<'a> {
+    /// What is held of the set of that name; capabilities are the union of the identity's own and those that are known
+    /// besides.
+    #[must_use]
+    pub fn held(&self, set: &str) -> Held<'a> {
+        let own = match self.identity.attribute(set) {
+            Some(Attribute::Set(own)) => Some(own),
+            Some(_) | None => None,
+        };
+        let more = self.facts.filter(|_| set == CAPABILITIES).map(|facts| &facts.capabilities);
+        Held { own, more }
     }
 
     /// Every capability, the identity's own and those that are known besides.

@@ -212,10 +212,13 @@ impl Sessions {
         None
     }
 
-    /// What a token says of its issuer and audience, if it is a JWT; nothing of it is believed.
-    fn origin(&self, token: &str) -> Option<Origin> {
+    /// What a token says of its form, issuer and audience; nothing of it is believed.
+    fn origin(&self, token: &str) -> Origin {
         let mut space = self.space.take();
-        let origin = Jws::parse(token, &mut space).map(|parsed| Origin::of(parsed.claims())).ok();
+        let origin = match Jws::parse(token, &mut space) {
+            Ok(parsed) => Origin::of(parsed.claims()),
+            Err(_) => Origin::of_other(token),
+        };
         self.space.replace(space);
         origin
     }
@@ -274,7 +277,7 @@ impl Sessions {
             subject: Arc::clone(&vouched.subject),
             ends: vouched.expires.unwrap_or(UnixTime::NEVER),
             known: Known::default(),
-            origin: self.entries.are_several().then(|| Box::new(self.origin(token).unwrap_or_default())),
+            origin: self.entries.are_several().then(|| Box::new(self.origin(token))),
             claims: vouched.claims.clone().filter(|_| self.keeps_claims),
             basis: Basis::Word,
             identity,
@@ -308,7 +311,7 @@ impl Sessions {
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Failure)> {
         let mut space = self.space.take();
-        let first = candidates.first().copied().unwrap_or_default();
+        let first = self.entries.first_jwt(candidates);
         let judged = Jws::parse(token, &mut space)
             .map_err(|error| (first, Refusal::from(error).into()))
             .and_then(|parsed| self.judge_parsed(candidates, (token, &parsed), now));
@@ -328,7 +331,7 @@ impl Sessions {
             audience.is_some_and(|mut names| names.any(|name| jwt.is_audience(name)))
         };
         let Some((place, entry)) = self.entries.chosen(candidates, claims.issuer(), names) else {
-            let first = candidates.first().copied().unwrap_or_default();
+            let first = self.entries.first_jwt(candidates);
             let denial = Denial::new(Reason::TokenIssuer).because("no authenticator takes this issuer");
             return Err((first, Failure::Denied(denial)));
         };

@@ -75,6 +75,39 @@ impl<'a> Room<'a> {
     }
 }
 
+/// Whether a lenient reader could take this for a compact JWS: three parts, and a first one that begins an object once it is
+/// decoded as carelessly as decoders are known to be (either alphabet, any padding, foreign characters skipped).
+#[must_use]
+pub fn looks_like_jws(token: &str) -> bool {
+    let mut parts = token.split('.');
+    let (Some(first), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let sextet = |letter: u8| match letter {
+        b'A'..=b'Z' => Some(letter.wrapping_sub(b'A')),
+        b'a'..=b'z' => Some(letter.wrapping_sub(b'a').wrapping_add(26)),
+        b'0'..=b'9' => Some(letter.wrapping_sub(b'0').wrapping_add(52)),
+        b'-' | b'+' => Some(62),
+        b'_' | b'/' => Some(63),
+        _ => None,
+    };
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for sextet in first.bytes().filter_map(sextet) {
+        bits = (bits << 6) | u32::from(sextet);
+        held = held.wrapping_add(6);
+        if held >= 8 {
+            held = held.wrapping_sub(8);
+            match (bits >> held) & 0xff {
+                // White space may stand in front of an object (RFC 8259 §2).
+                0x09 | 0x0a | 0x0d | 0x20 => bits &= 0xff,
+                byte => return byte == u32::from(b'{'),
+            }
+        }
+    }
+    false
+}
+
 /// A compact JWS whose payload is a claims set, decoded but not verified.
 #[derive(Debug)]
 pub struct Jws<'a> {

@@ -1,5 +1,6 @@
 //! `[facade]` → who may ask it, and with what it answers.
 
+use super::identity::is_established;
 use super::routes;
 use crate::authn::Authenticator;
 use crate::config::Config;
@@ -27,6 +28,17 @@ pub(super) fn check(config: &Config, problems: &mut Problems) -> Option<Arc<[usi
     if !facade.listen.ends_with(":0") && others.into_iter().any(|other| *other == facade.listen) {
         let message = format!("{:?} is the address of [server] or [admin] as well", facade.listen);
         problems.error(at.key("listen"), message, "give the facade a port of its own");
+    }
+    for (member, source) in &facade.validate {
+        let at = at.key("validate").key(member);
+        if member == "valid" {
+            problems.error(at, "`valid` is always there", "choose another name for the member");
+        } else if !is_established(source.attribute(), &config.authenticators) {
+            let message = format!("no authenticator establishes the attribute {:?}", source.attribute());
+            let hint =
+                format!("add it to an authenticator's claims, e.g. claims.{} = \"sub\"", source.attribute());
+            problems.warning(at, message, hint);
+        }
     }
     let names = facade.authenticators.as_ref().or(config.policy.authenticators.as_ref());
     let Some(names) = names else { return Some((0..config.authenticators.len()).collect()) };

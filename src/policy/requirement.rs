@@ -77,6 +77,15 @@ impl fmt::Display for Requirement<'_> {
 }
 
 impl Requirement<'_> {
+    /// Whether it takes more than the identity itself to check this: capabilities and quotas may be known elsewhere.
+    fn needs_facts(&self) -> bool {
+        match self {
+            Self::All(elements) | Self::Any(elements) => elements.kind == Kind::Capabilities,
+            Self::Quota(..) => true,
+            Self::Expression(expression) => expression.uses_facts(),
+        }
+    }
+
     /// Checks this alone.
     ///
     /// # Errors
@@ -84,15 +93,17 @@ impl Requirement<'_> {
     pub fn check(self, holder: &Holder<'_>, about: &Circumstances<'_>) -> Result<(), Denial> {
         match self {
             Self::All(Elements { kind, names }) => {
-                if names.iter().all(|name| holder.holds(kind.name(), name)) {
+                let held = holder.held(kind.name());
+                if names.iter().all(|name| held.contains(name)) {
                     return Ok(());
                 }
                 let lacking: Vec<&str> =
-                    names.iter().map(AsRef::as_ref).filter(|name| !holder.holds(kind.name(), name)).collect();
+                    names.iter().map(AsRef::as_ref).filter(|name| !held.contains(name)).collect();
                 Err(denial(*kind, "Missing", &lacking))
             }
             Self::Any(Elements { kind, names }) => {
-                if names.iter().any(|name| holder.holds(kind.name(), name)) {
+                let held = holder.held(kind.name());
+                if names.iter().any(|name| held.contains(name)) {
                     return Ok(());
                 }
                 Err(denial(*kind, "Missing one of", &names.iter().map(AsRef::as_ref).collect::<Vec<_>>()))
@@ -204,13 +215,10 @@ impl Requirements {
         self.all.is_empty() && self.any.is_empty() && self.quotas.is_empty() && self.expressions.is_empty()
     }
 
-    /// Whether it takes more than the identity itself to check this: capabilities and quotas may be known elsewhere.
+    /// Whether it takes more than the identity itself to check everything.
     #[must_use]
     pub fn need_facts(&self) -> bool {
-        let of_capabilities = |elements: &Elements| elements.kind == Kind::Capabilities;
-        !self.quotas.is_empty()
-            || self.all.iter().chain(&self.any).any(of_capabilities)
-            || self.expressions().any(Expression::uses_facts)
+        self.iter().any(|requirement| requirement.needs_facts())
     }
 
     /// Whether an expression looks at claims, so that they must be kept with the session.
@@ -240,6 +248,15 @@ impl Requirements {
     /// (RFC 6750 §3.1), or `expression_false`.
     pub fn check(&self, holder: &Holder<'_>, about: &Circumstances<'_>) -> Result<(), Denial> {
         self.iter().try_for_each(|requirement| requirement.check(holder, about))
+    }
+
+    /// Checks in its order what comes before anything that needs facts: nobody need be asked about who fails there already.
+    ///
+    /// # Errors
+    /// As [`Requirements::check`].
+    pub fn check_before_facts(&self, holder: &Holder<'_>, about: &Circumstances<'_>) -> Result<(), Denial> {
+        let mut before = self.iter().take_while(|requirement| !requirement.needs_facts());
+        before.try_for_each(|requirement| requirement.check(holder, about))
     }
 
     /// Whether somebody could pass here who would not pass `other`; an expression implies nothing but itself.

@@ -148,6 +148,15 @@ impl Route {
         Ok(Permit { upstream: self.upstream, tunnel_until })
     }
 
+    /// Checks what can be checked before facts about the customer are asked for.
+    ///
+    /// # Errors
+    /// As [`Route::permit`], which checks it once more.
+    pub fn check_before_facts(&self, asking: &Asking<'_>) -> Result<(), Denial> {
+        let Some(holder) = asking.holder else { return Ok(()) };
+        self.requirements.check_before_facts(&holder, &self.circumstances(asking))
+    }
+
     /// What an expression may look at besides the identity.
     #[must_use]
     pub const fn circumstances<'a>(&'a self, asking: &Asking<'a>) -> Circumstances<'a> {

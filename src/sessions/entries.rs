@@ -1,6 +1,6 @@
 //! The authenticators of one worker, with what each has verified lately, and which of them judges a credential.
 
-use super::session::{Origin, Session};
+use super::session::{Form, Origin, Session};
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::TokenCache;
 use crate::authn::jwt::Jwt;
@@ -78,21 +78,35 @@ impl Entries {
         candidates.iter().filter_map(|place| Some((*place, self.0.get(*place)?)))
     }
 
+    /// The JWT authenticator that says what is wrong with a token that none of them can be chosen by.
+    pub(super) fn first_jwt(&self, candidates: &[usize]) -> usize {
+        let first = self.among(candidates).find(|(_, entry)| entry.jwt().is_some()).map(|(place, _)| place);
+        first.or(candidates.first().copied()).unwrap_or_default()
+    }
+
     /// Whether the authenticator at that place judges a token of that origin, among several that find it in the same place.
     pub(super) fn is_judge(&self, place: usize, candidates: &[usize], origin: Option<&Origin>) -> bool {
         let Some(origin) = origin else { return false };
         if let Some((file, _)) = self.file(candidates) {
             return file == place;
         }
-        let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
-        match (self.authority(candidates), chosen) {
-            (Some((authority, _)), Some((jwt, entry))) => {
-                let takes = origin.is_jwt
-                    && entry.jwt().is_some_and(|(jwt, _)| jwt.takes_issuer(origin.issuer.as_deref()));
-                place == if takes { jwt } else { authority }
+        match self.authority(candidates) {
+            Some((authority, _)) if !self.is_for_jwt(candidates, origin) => place == authority,
+            Some(_) | None => {
+                let chosen = self.chosen(candidates, origin.issuer.as_deref(), |jwt| origin.names(jwt));
+                chosen.is_some_and(|(jwt, _)| jwt == place)
             }
-            (Some((authority, _)), None) => place == authority,
-            (None, chosen) => chosen.is_some_and(|(jwt, _)| jwt == place),
+        }
+    }
+
+    /// Whether a token is for a JWT authenticator, beside an authority: a JWT whose issuer is one of theirs, and what only
+    /// other readers would take for a JWT. No client chooses its judge by spelling a token so that ours cannot read it.
+    fn is_for_jwt(&self, candidates: &[usize], origin: &Origin) -> bool {
+        let mut jwts = self.among(candidates).filter_map(|(_, entry)| entry.jwt());
+        match origin.form {
+            Form::Opaque => false,
+            Form::Doubtful => jwts.next().is_some(),
+            Form::Jwt => jwts.any(|(jwt, _)| jwt.takes_issuer(origin.issuer.as_deref())),
         }
     }
 
@@ -101,18 +115,17 @@ impl Entries {
     pub(super) fn judge_of<'a>(
         &'a self,
         candidates: &'a [usize],
-        origin: impl FnOnce() -> Option<Origin>,
+        origin: impl FnOnce() -> Origin,
     ) -> Judge<'a> {
         if let Some((place, file)) = self.file(candidates) {
             return Judge::File(place, file);
         }
-        let Some((place, inquiry)) = self.authority(candidates) else { return Judge::Jwt };
-        let is_for_jwt = self.among(candidates).any(|(_, entry)| entry.jwt().is_some())
-            && origin().is_some_and(|origin| {
-                let takes = |(jwt, _): (&Jwt, &KeyStore)| jwt.takes_issuer(origin.issuer.as_deref());
-                self.among(candidates).any(|(_, entry)| entry.jwt().is_some_and(takes))
-            });
-        if is_for_jwt { Judge::Jwt } else { Judge::Authority(place, inquiry) }
+        match self.authority(candidates) {
+            Some((place, inquiry)) if !self.is_for_jwt(candidates, &origin()) => {
+                Judge::Authority(place, inquiry)
+            }
+            Some(_) | None => Judge::Jwt,
+        }
     }
 
     fn file<'a>(&'a self, candidates: &'a [usize]) -> Option<(usize, &'a KeyFile)> {

@@ -5,7 +5,7 @@ use crate::authn::api_key::Entry;
 use crate::authn::jwks::KeySet;
 use crate::authn::jwt::Jwt;
 use crate::authn::key::Key;
-use crate::authn::token::Claims;
+use crate::authn::token::{self, Claims};
 use crate::clock::UnixTime;
 use crate::facts::Facts;
 use crate::footprint::{ARC_BYTES, allocated};
@@ -62,18 +62,40 @@ pub(super) enum Basis {
     Word,
 }
 
-/// What a token says of its issuer and audience; nothing where it is no JWT.
+/// What a token says of its form, issuer and audience.
 #[derive(Debug, Default)]
 pub(super) struct Origin {
-    pub(super) is_jwt: bool,
+    pub(super) form: Form,
     pub(super) issuer: Option<Box<str>>,
     audience: Box<[Box<str>]>,
+}
+
+/// The form of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Only its authority knows what it is.
+    #[default]
+    Opaque,
+    /// A JWT.
+    Jwt,
+    /// Something that another reader than ours may take for a JWT, and ours does not.
+    Doubtful,
 }
 
 impl Origin {
     pub(super) fn of(claims: &Claims<'_>) -> Self {
         let audience = claims.audience().map(|audience| audience.map(Into::into).collect());
-        Self { is_jwt: true, issuer: claims.issuer().map(Into::into), audience: audience.unwrap_or_default() }
+        Self {
+            form: Form::Jwt,
+            issuer: claims.issuer().map(Into::into),
+            audience: audience.unwrap_or_default(),
+        }
+    }
+
+    /// Of a token that is no JWT by our strict reading.
+    pub(super) fn of_other(token: &str) -> Self {
+        let form = if token::looks_like_jws(token) { Form::Doubtful } else { Form::Opaque };
+        Self { form, ..Self::default() }
     }
 
     /// Whether it names an audience of that authenticator.

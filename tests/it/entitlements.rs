@@ -145,6 +145,18 @@ fn without_the_attribute_it_is_403_and_nobody_is_asked() {
 }
 
 #[test]
+fn nobody_is_asked_about_who_fails_before() {
+    let stage = Stage::new();
+    stage.authority.mode(Mode::Down);
+    let gate = stage.setup("").route("/both", &format!("{VIEW}\nrequire.roles = [\"staff\"]")).start();
+    let reply = get("/both").bearer(&stage.token("c-1")).send(&gate).expect(403, "no role");
+    assert_eq!(gate.reason(&reply), "role_missing");
+    assert_eq!(stage.asked(), 0);
+    let staff = stage.idp.token().claim("customer", "c-1").claim("roles", json!(["staff"])).build();
+    get("/both").bearer(&staff).send(&gate).expect(503, "a role, and nobody to ask");
+}
+
+#[test]
 fn facts_stand_in_headers() {
     let stage = Stage::new();
     let gate = stage

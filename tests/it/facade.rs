@@ -103,6 +103,14 @@ fn pages_in_a_browser_are_kept_out() {
 }
 
 #[test]
+fn members_have_names_of_their_own() {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let refusal = setup(&service, &idp, "[facade.validate]\nvalid = \"subject\"\n").refused();
+    assert_eq!(refusal.code, Some(78));
+    assert!(refusal.text.contains("facade.validate.valid"), "{}", refusal.text);
+}
+
+#[test]
 fn only_loopback_addresses_will_do() {
     let (service, idp) = (Service::ok(""), Idp::start());
     for listen in ["0.0.0.0:9091", "localhost:9091", "192.0.2.1:9091", "9091"] {

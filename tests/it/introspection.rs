@@ -273,6 +273,34 @@ fn shape_and_issuer_decide_who_judges_what_comes_in_one_header() {
 }
 
 #[test]
+fn no_spelling_takes_a_jwt_from_its_judge() {
+    let (service, authority, idp) = (Service::ok(""), good(), Idp::start());
+    let gate = setup(&service, &authority, "")
+        .with(&idp.authenticator("main"))
+        .route("/opaque", "authenticators = [\"opaque\"]")
+        .with("[policy]\nauthenticators = [\"opaque\", \"main\"]")
+        .start();
+    // Signed well, for somebody else: the audience alone keeps it out.
+    let token = idp.token().claim("aud", "other");
+    let twice = token.claims_text().replacen('{', "{\"iss\":\"https://other.test/\",", 1);
+    for (case, spelled) in [
+        ("padding", format!("{}==", token.build())),
+        ("a critical extension", token.clone().header("crit", json!(["x"])).build()),
+        ("two issuers", token.signed_as(&token.header_text(), &twice)),
+        ("a list of issuers", token.clone().claim("iss", json!([idp.issuer()])).build()),
+        ("no signature at all", format!("{}.", token.build().rsplit_once('.').unwrap().0)),
+    ] {
+        // What its authority has vouched for elsewhere makes no difference either.
+        get("/opaque").bearer(&spelled).send(&gate).expect(200, case);
+        let reply = ask(&gate, &spelled).expect(401, case);
+        let line = gate.access(&reply);
+        assert_eq!(line["authenticator"], "main", "{case}");
+        assert!(line["reason"] != "token_inactive", "{case}: {line}");
+    }
+    assert_eq!(authority.questions().len(), 5, "only where there is no other judge");
+}
+
+#[test]
 fn tokens_that_come_once_take_no_memory() {
     let (service, authority) = (Service::ok(""), Authority::start(Mode::good(&json!({ "active": false }))));
     let gate = setup(&service, &authority, "").start();

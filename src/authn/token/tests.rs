@@ -250,3 +250,33 @@ proptest::proptest! {
         drop(parse(&token(&header, &payload)));
     }
 }
+
+#[test]
+fn whatever_a_careless_reader_takes_for_a_jws_looks_like_one() {
+    let header = |bytes: &[u8]| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
+    for first in [
+        header(br#"{"alg":"RS256"}"#),
+        header(br#" {"alg":"RS256"}"#),
+        header(b"\r\n\t {}"),
+        format!("{}==", header(br#"{"a":1}"#)),
+        format!("~~{}", header(br#"{"a":1}"#)),
+        "eyJ".to_owned(),
+        "e~y~J~h".to_owned(),
+    ] {
+        assert!(super::looks_like_jws(&format!("{first}.x.y")), "{first}");
+        assert!(super::looks_like_jws(&format!("{first}..")), "{first}");
+    }
+    for other in [
+        "v4.local.payload",
+        "opaque-token",
+        "ory_at_abc.def",
+        "a.b.c.d",
+        "eyJ.x",
+        "eyJ.x.y.z",
+        "..",
+        "W10.x.y",
+        ".",
+    ] {
+        assert!(!super::looks_like_jws(other), "{other}");
+    }
+}
