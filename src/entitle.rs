@@ -28,7 +28,7 @@ pub async fn entitle(
     now: UnixTime,
     tally: &Tally,
 ) -> Result<Entitled, Denial> {
-    let held = session.known.facts.borrow().clone();
+    let held = session.known.facts.borrow().upgrade();
     if let Some(answer) = held.filter(|answer| now < answer.stale_until) {
         tally.entitlement_hits.increment();
         if now >= answer.fresh_until && !session.known.asked.replace(true) {
@@ -40,7 +40,7 @@ pub async fn entitle(
     let url = url(entitlements, session)?;
     match entitlements.inquiry.ask(&url).await {
         Ok(answer) => {
-            *session.known.facts.borrow_mut() = Some(Arc::clone(&answer));
+            *session.known.facts.borrow_mut() = Arc::downgrade(&answer);
             Ok(Some(answer))
         }
         Err(unavailable) => match entitlements.on_error {
@@ -70,7 +70,7 @@ fn refresh(entitlements: Arc<Entitlements>, session: Rc<Session>) -> Result<(), 
     drop(spawn_local(async move {
         // What cannot be had now is asked for again by the next request.
         if let Ok(answer) = entitlements.inquiry.ask(&url).await {
-            *session.known.facts.borrow_mut() = Some(answer);
+            *session.known.facts.borrow_mut() = Arc::downgrade(&answer);
         }
         session.known.asked.set(false);
     }));

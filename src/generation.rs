@@ -71,7 +71,7 @@ impl Candidate<'_> {
     pub fn subprotocol(&self) -> Option<HeaderValue> {
         match self.credential.found {
             Found::Subprotocol(word) => HeaderValue::from_str(word).ok(),
-            Found::Header | Found::Cookie | Found::Query => None,
+            Found::Header(_) | Found::Cookie(_) | Found::Query(_) => None,
         }
     }
 }

@@ -26,12 +26,12 @@ pub struct Carrier<'a> {
 /// The kind of place that a credential was found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'p> {
-    /// A header field.
-    Header,
-    /// A cookie.
-    Cookie,
-    /// The query.
-    Query,
+    /// The header field of that name.
+    Header(&'p str),
+    /// The cookie of that name.
+    Cookie(&'p str),
+    /// The query's parameter of that name.
+    Query(&'p str),
     /// The WebSocket subprotocols, after this word; it must be answered if the service selects none (RFC 6455 §4.1).
     Subprotocol(&'p str),
 }

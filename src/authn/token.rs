@@ -6,7 +6,9 @@
 use crate::clock::UnixTime;
 use crate::json::{self, JsonError, Number, Object, Value};
 use base64::Engine;
-use base64::engine::general_purpose::NO_PAD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, NO_PAD};
 use base64::engine::simd::Simd;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -75,37 +77,32 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Whether a lenient reader could take this for a compact JWS: three parts, and a first one that begins an object once it is
-/// decoded as carelessly as decoders are known to be (either alphabet, any padding, foreign characters skipped).
+/// Whether a lenient reader could take this for a compact JWS: three parts at least, and a first one that is a JOSE header once
+/// it is decoded as carelessly as decoders are known to be (either alphabet, any padding, foreign characters skipped). An
+/// encrypted token (RFC 7516), whose header has an `enc`, is none.
 #[must_use]
 pub fn looks_like_jws(token: &str) -> bool {
     let mut parts = token.split('.');
-    let (Some(first), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return false;
-    };
-    let sextet = |letter: u8| match letter {
-        b'A'..=b'Z' => Some(letter.wrapping_sub(b'A')),
-        b'a'..=b'z' => Some(letter.wrapping_sub(b'a').wrapping_add(26)),
-        b'0'..=b'9' => Some(letter.wrapping_sub(b'0').wrapping_add(52)),
-        b'-' | b'+' => Some(62),
-        b'_' | b'/' => Some(63),
+    let (Some(first), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let header = decoded_carelessly(first);
+    let has = |name: &[u8]| memchr::memmem::find(&header, name).is_some();
+    header.trim_ascii_start().starts_with(b"{") && has(b"\"alg\"") && !has(b"\"enc\"")
+}
+
+fn decoded_carelessly(text: &str) -> Vec<u8> {
+    let letters = text.bytes().filter_map(|letter| match letter {
+        b'-' | b'+' => Some(b'+'),
+        b'_' | b'/' => Some(b'/'),
+        letter if letter.is_ascii_alphanumeric() => Some(letter),
         _ => None,
-    };
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for sextet in first.bytes().filter_map(sextet) {
-        bits = (bits << 6) | u32::from(sextet);
-        held = held.wrapping_add(6);
-        if held >= 8 {
-            held = held.wrapping_sub(8);
-            match (bits >> held) & 0xff {
-                // White space may stand in front of an object (RFC 8259 §2).
-                0x09 | 0x0a | 0x0d | 0x20 => bits &= 0xff,
-                byte => return byte == u32::from(b'{'),
-            }
-        }
-    }
-    false
+    });
+    let mut letters: Vec<u8> = letters.collect();
+    // A single letter at the end is less than a byte.
+    letters.truncate(letters.len().saturating_sub(usize::from(letters.len() % 4 == 1)));
+    let careless = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, careless).decode(letters).unwrap_or_default()
 }
 
 /// A compact JWS whose payload is a claims set, decoded but not verified.

@@ -39,8 +39,7 @@ pub(super) fn bypass(config: &Config, problems: &mut Problems) -> Option<Bypass>
     let at = KeyPath::root("server").key("listen");
     let mut loopback = true;
     for (index, address) in config.server.listen.iter().enumerate() {
-        let local = address.starts_with("unix:")
-            || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
+        let local = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback());
         if !local {
             let hint = "listen on 127.0.0.1 or [::1], or leave out --insecure-bypass";
             problems.error(at.index(index), "--insecure-bypass works on loopback addresses only", hint);

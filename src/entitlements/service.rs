@@ -89,11 +89,23 @@ impl Service {
 fn capabilities(value: &Value<'_>) -> Result<Texts, Failure> {
     let malformed =
         || Failure::malformed("capabilities are neither an object of booleans nor a list of texts");
-    match value {
-        Value::List(list) => list.iter().map(|name| name.as_text().ok_or_else(malformed)).collect(),
-        Value::Object(members) => held(members).ok_or_else(malformed),
-        Value::Null | Value::Boolean(_) | Value::Number(_) | Value::Text(_) => Err(malformed()),
+    let names: Texts = match value {
+        Value::List(list) => {
+            list.iter().map(|name| name.as_text().ok_or_else(malformed)).collect::<Result<_, _>>()?
+        }
+        Value::Object(members) => held(members).ok_or_else(malformed)?,
+        Value::Null | Value::Boolean(_) | Value::Number(_) | Value::Text(_) => return Err(malformed()),
+    };
+    // A header could not carry it, and that is not the fault of whoever asks.
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.trim() == name
+            && !name.contains(|letter: char| letter == ',' || letter.is_control())
+    };
+    if names.iter().all(is_name) {
+        return Ok(names);
     }
+    Err(Failure::malformed("a capability is empty, or has a comma, a control character or an outer space"))
 }
 
 fn held(members: &Object<'_>) -> Option<Texts> {

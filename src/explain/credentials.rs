@@ -19,16 +19,16 @@ pub(super) fn places(config: &Config, authenticators: &[usize]) -> Vec<String> {
 /// The places of these authenticators that are of the kind in which something was found.
 pub(super) fn found(config: &Config, authenticators: &[usize], found: Found<'_>) -> String {
     let fits = |place: &&CredentialPlace| match (place, found) {
-        (CredentialPlace::Header(_), Found::Header)
-        | (CredentialPlace::Cookie(_), Found::Cookie)
-        | (CredentialPlace::Query(_), Found::Query) => true,
+        (CredentialPlace::Header(place), Found::Header(name)) => place.header.eq_ignore_ascii_case(name),
+        (CredentialPlace::Cookie(place), Found::Cookie(name)) => place.cookie == name,
+        (CredentialPlace::Query(place), Found::Query(name)) => place.query == name,
         (CredentialPlace::Subprotocol(place), Found::Subprotocol(word)) => place.subprotocol == word,
         (
             CredentialPlace::Header(_)
             | CredentialPlace::Cookie(_)
             | CredentialPlace::Query(_)
             | CredentialPlace::Subprotocol(_),
-            Found::Header | Found::Cookie | Found::Query | Found::Subprotocol(_),
+            Found::Header(_) | Found::Cookie(_) | Found::Query(_) | Found::Subprotocol(_),
         ) => false,
     };
     let mut places: Vec<String> = all(config, authenticators).filter(fits).map(describe).collect();

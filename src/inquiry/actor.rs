@@ -22,6 +22,12 @@ const MAX_QUEUED: usize = 512;
 /// How many requests may wait for answers.
 const MAX_WAITING: usize = 4096;
 
+/// How long a question that failed is not put again.
+const RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// How many such questions are remembered.
+const MAX_FAILED: usize = 4096;
+
 /// How often a failure is worth a warning.
 const WARNING_PERIOD: Duration = Duration::from_secs(10);
 
@@ -59,6 +65,8 @@ pub(super) struct Actor<A: Authority> {
     carried: HashMap<Id, Key>,
     /// When the next failure is worth a warning.
     warning: Option<Instant>,
+    /// Questions that failed, and until when they are not put again.
+    failed: HashMap<Key, Instant>,
 }
 
 impl<A: Authority> Actor<A> {
@@ -83,6 +91,7 @@ impl<A: Authority> Actor<A> {
             flights: JoinSet::new(),
             carried: HashMap::new(),
             warning: None,
+            failed: HashMap::new(),
         }
     }
 
@@ -112,6 +121,9 @@ impl<A: Authority> Actor<A> {
             waiting.push(ask.reply);
             self.waiters = self.waiters.saturating_add(1);
             return;
+        }
+        if self.failed.get(&key).is_some_and(|until| Instant::now() < *until) {
+            return self.settle_one(&key, ask.reply);
         }
         let is_full = self.flights.len() >= MAX_FLIGHTS;
         if is_full && self.queue.len() >= MAX_QUEUED {
@@ -173,13 +185,15 @@ impl<A: Authority> Actor<A> {
         match outcome {
             Ok(heard) => {
                 self.figures.successes.fetch_add(1, Ordering::Relaxed);
+                self.failed.remove(&key);
                 self.answered();
                 let answer = self.answers.keep(key, heard, self.clock.now());
                 self.reply(&key, &Ok(answer));
             }
             Err(failure) => {
                 self.figures.errors.fetch_add(1, Ordering::Relaxed);
-                self.failed(&failure);
+                self.remember_failure(key);
+                self.failed(&failure, key);
                 self.settle(&key);
             }
         }
@@ -188,12 +202,23 @@ impl<A: Authority> Actor<A> {
 
     /// The authority can be reached.
     fn answered(&mut self) {
-        if self.breaker.succeeded() == Change::Closed {
+        if self.breaker.succeeded(Instant::now()) == Change::Closed {
             tracing::info!(authority = &*self.settings.name, "the authority answers again");
         }
     }
 
-    fn failed(&mut self, failure: &Failure) {
+    /// Who asks again and again what fails must not keep the authority from the others.
+    fn remember_failure(&mut self, key: Key) {
+        let now = Instant::now();
+        if self.failed.len() >= MAX_FAILED {
+            self.failed.retain(|_, until| now < *until);
+        }
+        if self.failed.len() < MAX_FAILED {
+            self.failed.insert(key, after(now, RETRY_PERIOD));
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure, key: Key) {
         let name = &*self.settings.name;
         let now = Instant::now();
         if self.warning.is_none_or(|next| now >= next) {
@@ -205,7 +230,7 @@ impl<A: Authority> Actor<A> {
         match failure {
             // It is there; and a client that puts odd questions must not cut it off from all the others.
             Failure::Unusable(_) => self.answered(),
-            Failure::Down(_) if self.breaker.failed(now) == Change::Opened => {
+            Failure::Down(_) if self.breaker.failed(now, key) == Change::Opened => {
                 tracing::warn!(
                     authority = name,
                     "the authority is down: from now on it is tried once a second"

@@ -241,6 +241,7 @@ async fn the_old_answer_serves_when_asking_fails_and_a_second_passes_between_two
     advance(seconds(1)).await;
     assert_eq!(stage.ask("a").await, Err(Unavailable));
     stage.usually(Says(2));
+    advance(seconds(1)).await;
     assert_eq!(stage.ask("a").await, Ok(2));
 }
 
@@ -300,11 +301,30 @@ async fn when_the_breaker_opens_whoever_is_in_the_queue_is_told() {
 async fn odd_questions_do_not_cut_off_the_others() {
     let stage = Stage::strict(Says(1));
     stage.on("odd", Puzzles);
-    for _ in 0..20 {
-        assert_eq!(stage.ask("odd").await, Err(Unavailable));
+    for number in 0..20 {
+        stage.on(&format!("odd-{number}"), Puzzles);
+        assert_eq!(stage.ask(&format!("odd-{number}")).await, Err(Unavailable));
     }
     assert_eq!(stage.asked(), 20);
     assert_eq!(stage.ask("even").await, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_fails_is_put_once_a_second_and_cuts_off_nobody() {
+    for behaviour in [Puzzles, Fails] {
+        let stage = Stage::strict(Says(1));
+        stage.on("stumble", behaviour);
+        for _ in 0..20 {
+            assert_eq!(stage.ask("stumble").await, Err(Unavailable));
+        }
+        assert_eq!(stage.asked(), 1);
+        for second in 2..10 {
+            advance(seconds(1)).await;
+            assert_eq!(stage.ask("stumble").await, Err(Unavailable));
+            assert_eq!(stage.asked(), second);
+        }
+        assert_eq!(stage.ask("another").await, Ok(1));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,7 +16,7 @@ use crate::json;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A verified credential, and what was made of it once.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub struct Session {
 /// What came to a session after it had begun, and until when it counts.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The last answer.
-    pub facts: RefCell<Option<Arc<Answer<Facts>>>>,
+    /// The last answer, as long as it is kept where it is weighed: thousands of sessions must not hold what was forgotten there.
+    pub facts: RefCell<Weak<Answer<Facts>>>,
     /// Whether the next one is on its way already.
     pub asked: Cell<bool>,
     /// The assertion that the service was told last.

@@ -48,7 +48,7 @@ fn without_the_word_nothing_is_bypassed() {
 #[test]
 fn other_machines_are_kept_out() {
     let (service, idp) = (Service::ok("ok"), Idp::start());
-    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080", "localhost:0"] {
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080", "localhost:0", "unix:/tmp/sidegate-bypass.sock"] {
         let refusal = setup(&service, &idp).listen(listen).argument("--insecure-bypass").refused();
         assert_eq!(refusal.code, Some(78), "{listen}: {}", refusal.text);
         assert!(refusal.text.contains("loopback"), "{}", refusal.text);

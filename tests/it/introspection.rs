@@ -285,6 +285,7 @@ fn no_spelling_takes_a_jwt_from_its_judge() {
     let twice = token.claims_text().replacen('{', "{\"iss\":\"https://other.test/\",", 1);
     for (case, spelled) in [
         ("padding", format!("{}==", token.build())),
+        ("a part too many", format!("{}.", token.build())),
         ("a critical extension", token.clone().header("crit", json!(["x"])).build()),
         ("two issuers", token.signed_as(&token.header_text(), &twice)),
         ("a list of issuers", token.clone().claim("iss", json!([idp.issuer()])).build()),
@@ -297,7 +298,7 @@ fn no_spelling_takes_a_jwt_from_its_judge() {
         assert_eq!(line["authenticator"], "main", "{case}");
         assert!(line["reason"] != "token_inactive", "{case}: {line}");
     }
-    assert_eq!(authority.questions().len(), 5, "only where there is no other judge");
+    assert_eq!(authority.questions().len(), 6, "only where there is no other judge");
 }
 
 #[test]

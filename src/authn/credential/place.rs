@@ -89,9 +89,9 @@ impl Place {
 
     pub(super) fn kind(&self) -> Found<'_> {
         match self {
-            Self::Header { .. } => Found::Header,
-            Self::Cookie { .. } => Found::Cookie,
-            Self::Query { .. } => Found::Query,
+            Self::Header { name, .. } => Found::Header(name.as_str()),
+            Self::Cookie { name } => Found::Cookie(name),
+            Self::Query { name, .. } => Found::Query(name),
             Self::Subprotocol { word } => Found::Subprotocol(word),
         }
     }

@@ -301,7 +301,7 @@ fn a_single_header_is_borrowed() {
     let credential =
         places.find(&Carrier { headers: &headers, query: None, is_websocket: false }).unwrap().unwrap();
     assert!(matches!(credential.token, Cow::Borrowed("abc")));
-    assert_eq!(credential.found, Found::Header);
+    assert_eq!(credential.found, Found::Header("authorization"));
     assert!(!format!("{credential:?}").contains("abc"));
 }
 

@@ -253,30 +253,33 @@ proptest::proptest! {
 
 #[test]
 fn whatever_a_careless_reader_takes_for_a_jws_looks_like_one() {
-    let header = |bytes: &[u8]| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
-    for first in [
-        header(br#"{"alg":"RS256"}"#),
-        header(br#" {"alg":"RS256"}"#),
-        header(b"\r\n\t {}"),
-        format!("{}==", header(br#"{"a":1}"#)),
-        format!("~~{}", header(br#"{"a":1}"#)),
-        "eyJ".to_owned(),
-        "e~y~J~h".to_owned(),
+    let encoded = |bytes: &[u8]| base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes);
+    let header = encoded(br#"{"alg":"RS256"}"#);
+    for token in [
+        format!("{header}.x.y"),
+        format!("{header}.x.y="),
+        format!("{header}.."),
+        format!("{header}.x.y."),
+        format!("{header}.x.y.."),
+        format!("{header}.x.y.z"),
+        format!("{header}.x.y.z.w"),
+        format!("{header}==.x.y"),
+        format!("~~{}.x.y", header.replacen('J', "~J", 1)),
+        format!("{}.x.y", encoded(b"\r\n\t {\"kid\":\"?>\",\"alg\":\"RS256\"}")),
     ] {
-        assert!(super::looks_like_jws(&format!("{first}.x.y")), "{first}");
-        assert!(super::looks_like_jws(&format!("{first}..")), "{first}");
+        assert!(super::looks_like_jws(&token), "{token}");
     }
     for other in [
-        "v4.local.payload",
-        "opaque-token",
-        "ory_at_abc.def",
-        "a.b.c.d",
-        "eyJ.x",
-        "eyJ.x.y.z",
-        "..",
-        "W10.x.y",
-        ".",
+        "v4.local.payload".to_owned(),
+        "opaque-token".to_owned(),
+        "ory_at_abc.def".to_owned(),
+        "a.b.c.d".to_owned(),
+        format!("{header}.x"),
+        "..".to_owned(),
+        ".".to_owned(),
+        format!("{}.x.y", encoded(br#"{"user":1}"#)),
+        format!("{}.k.iv.text.tag", encoded(br#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#)),
     ] {
-        assert!(!super::looks_like_jws(other), "{other}");
+        assert!(!super::looks_like_jws(&other), "{other}");
     }
 }
