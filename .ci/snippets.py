@@ -5,8 +5,8 @@
     .ci/snippets.py --gate BINARY           and the whole configurations among them pass `sidegate check`
     .ci/snippets.py --gate BINARY --files FILE …    these configuration files pass `sidegate check`
 
-A block is a whole configuration if its first line is `# file: NAME` or if it has a table [upstreams.NAME].
-Environment variables that it names get a value. It cannot name files, since there are none beside it.
+A block is a whole configuration if it has an upstream. Environment variables that it names get a value. Other blocks of the page
+whose first line is `# file: NAME` are the files beside it.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```toml[^\n]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
-WHOLE = re.compile(r"\A# file:|^\[upstreams[.\]]", re.MULTILINE)
+WHOLE = re.compile(r"^\[?upstreams[.\]]", re.MULTILINE)
+FILE = re.compile(r"\A# file: ([A-Za-z0-9_.-]+)$", re.MULTILINE)
 NAMED = re.compile(r'_env\s*=\s*"([A-Za-z_][A-Za-z0-9_]*)"|(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)\}')
 # Long enough for an HMAC secret.
 VALUE = "0123456789abcdef" * 4
@@ -54,6 +55,8 @@ def check_blocks(gate):
     blocks = whole = broken = 0
     for page in pages:
         text = page.read_text()
+        beside = {named[1]: match[1] for match in BLOCK.finditer(text)
+                  if (named := FILE.search(match[1])) and not WHOLE.search(match[1])}
         for match in BLOCK.finditer(text):
             blocks += 1
             where = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}"
@@ -68,6 +71,8 @@ def check_blocks(gate):
                     with tempfile.TemporaryDirectory() as folder:
                         path = Path(folder) / "config.toml"
                         path.write_text(match[1])
+                        for name, contents in beside.items():
+                            (Path(folder) / name).write_text(contents)
                         complaint = judged(gate, path, match[1])
             if complaint:
                 broken += 1
