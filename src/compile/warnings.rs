@@ -109,6 +109,38 @@ pub(super) fn of_routes(
     }
 }
 
+/// Where some rules require more than an identity, those that do not may have been forgotten; said once, of all of them.
+///
+/// A route that says `require.inherit = false` is meant to be so.
+pub(super) fn of_the_unprotected(
+    written: &[Written],
+    compiled: &[Route],
+    fallback: &Route,
+    problems: &mut Problems,
+) {
+    let is_unprotected = |route: &Route| {
+        route.access == Access::Authenticated && route.mode == Mode::Enforce && route.requirements.is_empty()
+    };
+    let requires = |route: &Route| !route.requirements.is_empty();
+    if !is_unprotected(fallback) || !compiled.iter().any(requires) {
+        return;
+    }
+    let rules = written.iter().zip(compiled);
+    let forgotten =
+        rules.filter(|(written, route)| is_unprotected(route) && written.require.inherit != Some(false));
+    let mut names: Vec<&str> = forgotten.map(|(_, route)| &*route.name).collect();
+    if names.is_empty() {
+        return;
+    }
+    names.push("whatever no route is for");
+    problems.warning(
+        KeyPath::root("policy").key("require"),
+        format!("nothing is required of an identity for {}", names.join(", ")),
+        "require something in [policy.require], or let [policy] deny what no route is for; require.inherit = false on a route says \
+         that it is meant",
+    );
+}
+
 /// The rule that would hold for the paths of this one without it, if it requires something of an identity.
 fn closed_above<'a>(
     rule: &Rule<usize>,
