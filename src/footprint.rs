@@ -1,6 +1,6 @@
 //! What values occupy in memory, for the bounds of caches.
 
-/// The two counters in front of what an [`Arc`] or an [`Rc`](std::rc::Rc) shares.
+/// The two counters in front of what an [`Arc`](std::sync::Arc) or an [`Rc`](std::rc::Rc) shares.
 pub const ARC_BYTES: usize = 16;
 
 /// What an allocation of `bytes` really takes: glibc adds eight bytes, hands out multiples of sixteen and never fewer than

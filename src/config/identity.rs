@@ -34,7 +34,7 @@ pub struct Assertion {
     /// The header that carries it; removed from every client request.
     pub header: String,
     /// A PEM file with a private key: RSA (2048 bits or more), EC P-256 or P-384, or Ed25519. Read again when it changes; its
-    /// public half is at `/.well-known/jwks.json` on [admin].
+    /// public half is at `/.well-known/jwks.json` on the listener of `[admin]`.
     #[schemars(extend("format" = "path"))]
     pub key_file: PathBuf,
     /// Its `aud`: what the service calls itself.
