@@ -11,7 +11,6 @@ use crate::facts::Facts;
 use crate::generation::Generation;
 use crate::identity::{Attribute, Identity};
 use crate::local_http;
-use crate::quotas::{Quota, Quotas};
 use crate::sessions::{Session, Sessions};
 use crate::telemetry::tally::Tally;
 use bytes::Bytes;
@@ -95,12 +94,12 @@ impl Facade {
         answer.insert("valid".to_owned(), Value::Bool(true));
         let Some(rules) = self.generation.facade.as_ref().filter(|rules| !rules.validate.is_empty()) else {
             let all = session.identity.attributes();
-            answer.extend(all.map(|(name, value)| (name.to_owned(), written(value))));
+            answer.extend(all.map(|(name, value)| (name.to_owned(), value.to_json())));
             return Ok(answer.into());
         };
         for member in &rules.validate {
             let value = match session.identity.attribute(&member.attribute) {
-                Some(value) => written(value),
+                Some(value) => value.to_json(),
                 None if member.optional => Value::Null,
                 None => {
                     let text = format!("The token has no {}", member.attribute);
@@ -145,7 +144,7 @@ impl Facade {
         let answer = entitlements.inquiry.ask(&url).await.map_err(|unavailable| {
             Fault::of(&Denial::new(Reason::AuthorityUnavailable).because(unavailable))
         })?;
-        let asked = asked.attributes().map(|(name, value)| (name.to_owned(), written(value)));
+        let asked = asked.attributes().map(|(name, value)| (name.to_owned(), value.to_json()));
         let mut members: Map<String, Value> = asked.collect();
         members.extend(facts(&answer.value));
         members.insert("cached_at".to_owned(), stamp(answer.received).into());
@@ -198,32 +197,10 @@ fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-fn written(value: &Attribute) -> Value {
-    match value {
-        Attribute::Text(text) => (**text).into(),
-        Attribute::Integer(number) => {
-            let small = i64::try_from(*number).map(Value::from);
-            small.or_else(|_| u64::try_from(*number).map(Value::from)).unwrap_or_default()
-        }
-        Attribute::Boolean(truth) => (*truth).into(),
-        Attribute::Set(set) => set.iter().collect(),
-        Attribute::Quotas(quotas) => limits(quotas),
-    }
-}
-
 fn facts(facts: &Facts) -> [(String, Value); 2] {
     let capabilities: Map<String, Value> =
         facts.capabilities.iter().map(|name| (name.to_owned(), Value::Bool(true))).collect();
-    [("capabilities".to_owned(), capabilities.into()), ("quotas".to_owned(), limits(&facts.quotas))]
-}
-
-/// Null is unlimited, as the services write it themselves.
-fn limits(quotas: &Quotas) -> Value {
-    let limit = |quota| match quota {
-        Quota::Limit(limit) => limit.into(),
-        Quota::Unlimited => Value::Null,
-    };
-    quotas.iter().map(|(name, quota)| (name.to_owned(), limit(quota))).collect()
+    [("capabilities".to_owned(), capabilities.into()), ("quotas".to_owned(), facts.quotas.to_json().into())]
 }
 
 /// RFC 3339 in UTC.

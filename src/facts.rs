@@ -56,22 +56,14 @@ impl<'a> Holder<'a> {
     /// besides.
     #[must_use]
     pub fn held(&self, set: &str) -> Held<'a> {
-        let own = match self.identity.attribute(set) {
-            Some(Attribute::Set(own)) => Some(own),
-            Some(_) | None => None,
-        };
         let more = self.facts.filter(|_| set == CAPABILITIES).map(|facts| &facts.capabilities);
-        Held { own, more }
+        Held { own: self.identity.set(set), more }
     }
 
     /// Every capability, the identity's own and those that are known besides.
     #[must_use]
     pub fn capabilities(&self) -> Texts {
-        let own = match self.identity.attribute(CAPABILITIES) {
-            Some(Attribute::Set(set)) => Some(set),
-            Some(_) | None => None,
-        };
-        let more = self.facts.map(|facts| &facts.capabilities);
+        let Held { own, more } = self.held(CAPABILITIES);
         own.into_iter().chain(more).flat_map(Texts::iter).collect()
     }
 

@@ -2,6 +2,7 @@
 
 use crate::footprint::{ARC_BYTES, allocated};
 use crate::quotas::Quotas;
+use serde_json::Value;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -30,6 +31,25 @@ pub enum Attribute {
     Set(Texts),
     /// How much of what may be used.
     Quotas(Quotas),
+}
+
+impl Attribute {
+    /// What it is in JSON: sets are lists, quotas an object in which `null` is unlimited.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Text(text) => (**text).into(),
+            // 64 bits of either sign, so that one of these fits.
+            Self::Integer(number) => match (i64::try_from(*number), u64::try_from(*number)) {
+                (Ok(number), _) => number.into(),
+                (Err(_), Ok(number)) => number.into(),
+                (Err(_), Err(_)) => number.to_string().into(),
+            },
+            Self::Boolean(truth) => (*truth).into(),
+            Self::Set(set) => set.iter().collect(),
+            Self::Quotas(quotas) => quotas.to_json().into(),
+        }
+    }
 }
 
 /// A set of texts, in order. All of them lie in one piece of memory, since thousands of sets are kept.
@@ -146,13 +166,19 @@ impl Identity {
         self.attributes.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
+    /// The set of that name, if it is one.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<&Texts> {
+        match self.attribute(name) {
+            Some(Attribute::Set(set)) => Some(set),
+            Some(_) | None => None,
+        }
+    }
+
     /// Whether the set attribute `name` holds `element`.
     #[must_use]
     pub fn set_contains(&self, name: &str, element: &str) -> bool {
-        match self.attribute(name) {
-            Some(Attribute::Set(set)) => set.contains(element),
-            Some(_) | None => false,
-        }
+        self.set(name).is_some_and(|set| set.contains(element))
     }
 
     /// How many bytes it occupies beside itself, for the bounds of caches. Names are shared, and do not count.

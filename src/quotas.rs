@@ -1,6 +1,7 @@
 //! Quotas: how much of something a customer may use.
 
 use crate::footprint::allocated;
+use serde_json::{Map, Value};
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -72,6 +73,16 @@ impl Quotas {
     /// Every quota that is known.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Quota)> {
         self.0.iter().map(|(name, quota)| (&**name, *quota))
+    }
+
+    /// What they are in JSON: numbers by name; `null` is unlimited, as services write it themselves.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
+        let value = |quota| match quota {
+            Quota::Limit(limit) => limit.into(),
+            Quota::Unlimited => Value::Null,
+        };
+        self.iter().map(|(name, quota)| (name.to_owned(), value(quota))).collect()
     }
 
     /// How many bytes they occupy beside themselves.

@@ -1,8 +1,7 @@
 //! What an assertion says: the registered claims of RFC 7519 §4.1, and what is known about who is asking.
 
 use crate::clock::UnixTime;
-use crate::identity::{Attribute, Identity};
-use crate::quotas::Quota;
+use crate::identity::Identity;
 use http::header::HeaderName;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -45,28 +44,7 @@ impl Settings {
         claims.insert("iat".to_owned(), json!(now.seconds()));
         claims.insert("exp".to_owned(), json!(expires.seconds()));
         let attributes = subject.identity.attributes().filter(|(name, _)| !REGISTERED.contains(name));
-        claims.extend(attributes.map(|(name, value)| (name.to_owned(), told(value))));
+        claims.extend(attributes.map(|(name, value)| (name.to_owned(), value.to_json())));
         claims
-    }
-}
-
-/// An attribute as a claim.
-fn told(value: &Attribute) -> Value {
-    match value {
-        Attribute::Text(text) => json!(&**text),
-        // An integer has 64 bits of either sign.
-        Attribute::Integer(number) => i64::try_from(*number).map_or_else(
-            |_| u64::try_from(*number).map_or_else(|_| json!(number.to_string()), |number| json!(number)),
-            |number| json!(number),
-        ),
-        Attribute::Boolean(truth) => json!(truth),
-        Attribute::Set(set) => set.iter().collect(),
-        Attribute::Quotas(quotas) => {
-            let quotas = quotas.iter().map(|(name, quota)| match quota {
-                Quota::Limit(limit) => (name.to_owned(), json!(limit)),
-                Quota::Unlimited => (name.to_owned(), Value::Null),
-            });
-            Value::Object(quotas.collect())
-        }
     }
 }

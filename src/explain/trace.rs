@@ -13,9 +13,8 @@ use crate::decide::{Decision, Manner, Observer};
 use crate::denial::{Denial, Reason};
 use crate::facts::Facts;
 use crate::generation::{Candidate, Generation};
-use crate::identity::{Attribute, Identity};
+use crate::identity::Identity;
 use crate::policy::{Asking, Route};
-use crate::quotas::{Quota, Quotas};
 use crate::sessions::Session;
 use crate::target::Target;
 use http::HeaderMap;
@@ -192,7 +191,7 @@ impl Observer for Trace<'_> {
         self.explanation.entitlements = Entitlements {
             needed: true,
             capabilities: facts.map(|facts| facts.capabilities.iter().map(str::to_owned).collect()),
-            quotas: facts.map(|facts| quotas(&facts.quotas)),
+            quotas: facts.map(|facts| facts.quotas.to_json()),
         };
         if facts.is_none() {
             self.note("nobody could be asked for facts, and [entitlements] on_error = \"allow\"");
@@ -214,31 +213,5 @@ impl Observer for Trace<'_> {
 }
 
 fn identity(identity: &Identity) -> Map<String, Value> {
-    identity.attributes().map(|(name, value)| (name.to_owned(), attribute(value))).collect()
-}
-
-fn attribute(attribute: &Attribute) -> Value {
-    match attribute {
-        Attribute::Text(text) => Value::from(&**text),
-        Attribute::Integer(number) => integer(*number),
-        Attribute::Boolean(truth) => Value::from(*truth),
-        Attribute::Set(set) => set.iter().map(Value::from).collect(),
-        Attribute::Quotas(held) => Value::Object(quotas(held)),
-    }
-}
-
-/// Whole numbers have 64 bits of either sign.
-fn integer(number: i128) -> Value {
-    i64::try_from(number)
-        .map(Value::from)
-        .or_else(|_| u64::try_from(number).map(Value::from))
-        .unwrap_or(Value::Null)
-}
-
-fn quotas(quotas: &Quotas) -> Map<String, Value> {
-    let value = |quota| match quota {
-        Quota::Limit(limit) => Value::from(limit),
-        Quota::Unlimited => Value::Null,
-    };
-    quotas.iter().map(|(name, quota)| (name.to_owned(), value(quota))).collect()
+    identity.attributes().map(|(name, value)| (name.to_owned(), value.to_json())).collect()
 }
