@@ -4,6 +4,7 @@ use crate::assertion::Assertions;
 use crate::assertion::ring::MAX_AGE;
 use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
+use crate::clock::UnixTime;
 use crate::inquiry::Figures;
 use crate::local_http;
 use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
@@ -12,16 +13,24 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 
 /// What probes and scrapes ask about.
 #[derive(Debug)]
 pub struct Admin {
-    /// The counters.
-    pub metrics: Arc<Metrics>,
+    metrics: Arc<Metrics>,
+    site: RefCell<Rc<Site>>,
+    reloads: Cell<ReloadFigures>,
+    last_reload: Cell<UnixTime>,
+    draining: Cell<bool>,
+}
+
+/// The part of it that comes with a configuration.
+#[derive(Debug)]
+pub struct Site {
     /// The keys of every jwt authenticator.
     pub stores: Vec<Arc<KeyStore>>,
     /// What is signed for services, if anything is.
@@ -32,20 +41,55 @@ pub struct Admin {
     pub key_files: Vec<Arc<KeyFile>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
-    /// Set when the process begins to end.
-    pub draining: AtomicBool,
 }
 
 impl Admin {
+    /// For a gate that began to serve at that time.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, site: Site, now: UnixTime) -> Self {
+        let reloads = ReloadFigures { successes: 0, errors: 0 };
+        Self {
+            metrics,
+            site: RefCell::new(Rc::new(site)),
+            reloads: Cell::new(reloads),
+            last_reload: Cell::new(now),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// Answers about another configuration from now on.
+    pub fn renew(&self, site: Site) {
+        *self.site.borrow_mut() = Rc::new(site);
+    }
+
+    /// The configuration was read again at that time, or in vain.
+    pub fn reloaded(&self, at: Option<UnixTime>) {
+        let ReloadFigures { mut successes, mut errors } = self.reloads.get();
+        let count = if at.is_some() { &mut successes } else { &mut errors };
+        *count = count.saturating_add(1);
+        self.reloads.set(ReloadFigures { successes, errors });
+        self.last_reload.set(at.unwrap_or(self.last_reload.get()));
+    }
+
+    /// The process begins to end.
+    pub fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    fn site(&self) -> Rc<Site> {
+        Rc::clone(&self.site.borrow())
+    }
+
     /// Why the gate is not ready; empty when it is.
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
         let mut why = Vec::new();
-        if self.draining.load(Ordering::Relaxed) {
+        let site = self.site();
+        if self.draining.get() {
             why.push("draining".to_owned());
         }
-        if self.ready_requires_keys {
-            let waiting = self.stores.iter().filter(|store| !store.has_had_keys());
+        if site.ready_requires_keys {
+            let waiting = site.stores.iter().filter(|store| !store.has_had_keys());
             why.extend(
                 waiting.map(|store| format!("authenticator {} has no keys yet", store.settings().name)),
             );
@@ -71,7 +115,7 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
-            "/.well-known/jwks.json" => match &self.assertions {
+            "/.well-known/jwks.json" => match &self.site().assertions {
                 Some(assertions) => key_set(assertions),
                 None => text(StatusCode::NOT_FOUND, "there is no [identity.assertion]\n"),
             },
@@ -85,6 +129,7 @@ impl Admin {
             authorities: self.authority_figures(),
             files: self.file_figures(),
             assertion_key: self.reload_figures(),
+            configuration: Some((self.reloads.get(), self.last_reload.get().seconds())),
         }
     }
 
@@ -95,15 +140,15 @@ impl Admin {
                 authenticator: Arc::clone(&store.settings().name),
                 successes: refreshes.successes(),
                 errors: refreshes.errors(),
-                last_success: refreshes.last_success().map(crate::clock::UnixTime::seconds),
+                last_success: refreshes.last_success().map(UnixTime::seconds),
                 ignored: refreshes.ignored_keys(),
             }
         };
-        self.stores.iter().map(figures).collect()
+        self.site().stores.iter().map(figures).collect()
     }
 
     fn reload_figures(&self) -> Option<ReloadFigures> {
-        let (successes, errors) = self.assertions.as_ref()?.reloads();
+        let (successes, errors) = self.site().assertions.as_ref()?.reloads();
         Some(ReloadFigures { successes, errors })
     }
 
@@ -113,7 +158,7 @@ impl Admin {
             successes: figures.successes(),
             errors: figures.errors(),
         };
-        self.authorities.iter().map(figures).collect()
+        self.site().authorities.iter().map(figures).collect()
     }
 
     fn file_figures(&self) -> Vec<FileFigures> {
@@ -122,7 +167,7 @@ impl Admin {
             successes: file.reloads().successes(),
             errors: file.reloads().errors(),
         };
-        self.key_files.iter().map(figures).collect()
+        self.site().key_files.iter().map(figures).collect()
     }
 }
 

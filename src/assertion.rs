@@ -7,6 +7,7 @@ pub mod ring;
 
 use crate::clock::{Clock, UnixTime};
 use crate::headers::trusted::Prepared;
+use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +21,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// What an assertion has besides attributes and their values: its header, signature and registered claims, in bytes.
 const FRAME: usize = 900;
@@ -135,16 +136,13 @@ impl Named for SigningKey {
     }
 }
 
-/// Size and time of a file: enough to see that it was replaced.
-type Stamp = Option<(u64, SystemTime)>;
-
 /// Keeps the key of [`Assertions`] as its file has it, on the control thread.
 #[derive(Debug)]
 pub struct Follower {
     assertions: Arc<Assertions>,
     ring: Ring<SigningKey>,
     path: PathBuf,
-    seen: Stamp,
+    seen: Option<Stamp>,
     clock: Arc<dyn Clock>,
 }
 
@@ -155,7 +153,7 @@ impl Follower {
     /// It cannot be used.
     pub fn new(settings: Settings, path: &Path, clock: Arc<dyn Clock>) -> Result<Self, SigningKeyError> {
         // Before it is read: what is written meanwhile is noticed later.
-        let seen = stamp(path);
+        let seen = Stamp::of(path);
         let ring = Ring::new(Arc::new(SigningKey::read(path)?), settings.ttl);
         let assertions = Arc::new(Assertions::new(settings, Arc::clone(ring.signing()), key_set(&ring)));
         Ok(Self { assertions, ring, path: path.to_owned(), seen, clock })
@@ -177,7 +175,7 @@ impl Follower {
 
     /// Reads a file that has changed, and does what is due. One that cannot be used changes nothing.
     fn look(&mut self, now: UnixTime) {
-        let stamp = stamp(&self.path);
+        let stamp = Stamp::of(&self.path);
         if stamp != self.seen {
             self.seen = stamp;
             self.read(now);
@@ -210,11 +208,6 @@ impl Follower {
 fn key_set(ring: &Ring<SigningKey>) -> Bytes {
     let keys: Vec<&Value> = ring.published().into_iter().map(SigningKey::jwk).collect();
     json!({ "keys": keys }).to_string().into()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.len(), metadata.modified().ok()?))
 }
 
 #[cfg(test)]

@@ -15,17 +15,20 @@ mod server;
 mod upstreams;
 mod warnings;
 
-use crate::assertion::Follower;
 use crate::authn::api_key::KeyFile;
-use crate::authn::keys::{KeyStore, Refresher};
+use crate::authn::keys::KeyStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::generation::Generation;
-use crate::inquiry::{Figures, Running};
+use crate::inquiry::Figures;
+use crate::standing::{Making, Standing};
 use crate::target::PathRules;
+use arc_swap::ArcSwap;
 use authenticators::Authenticators;
+use rustls::ServerConfig;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Looks up an environment variable.
@@ -40,6 +43,17 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Whether nobody is to be judged, for development; only on loopback addresses.
     pub bypass: bool,
+    /// What outlives a configuration is made or handed on here.
+    pub making: Arc<Making>,
+}
+
+impl World {
+    /// This process's own world; nothing is handed on from an earlier configuration.
+    #[must_use]
+    pub fn of_process(clock: Arc<dyn Clock>, bypass: bool) -> Self {
+        let environment = Arc::new(|name: &str| std::env::var(name).ok());
+        Self { environment, clock, bypass, making: Arc::default() }
+    }
 }
 
 impl fmt::Debug for World {
@@ -54,16 +68,16 @@ pub struct Compiled {
     pub generation: Generation,
     /// The keys of every jwt authenticator, for readiness and metrics.
     pub stores: Vec<Arc<KeyStore>>,
-    /// Keep the keys fresh, on the control thread.
-    pub refreshers: Vec<Refresher>,
-    /// Keeps the key of assertions as its file has it, on the control thread.
-    pub assertion_key: Option<Follower>,
-    /// Ask authorities, on the control thread.
-    pub inquiries: Vec<Running>,
     /// How the asking goes, by authenticator; none = the entitlements.
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
-    /// The key files, to be followed on the control thread, and for metrics.
+    /// The key files, for metrics.
     pub key_files: Vec<Arc<KeyFile>>,
+    /// TLS towards clients, if it is served; swapped when its files change.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// What may outlive this configuration, and what must run for it on the control thread.
+    pub standing: Standing,
+    /// The files that it depends on, besides its own.
+    pub files: Vec<PathBuf>,
 }
 
 /// Compiles a configuration.
@@ -74,14 +88,15 @@ pub struct Compiled {
 pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
     let paths = PathRules::from(config.server.paths);
     server::check(config, problems);
+    let tls = server::tls(config, world, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
-    let upstreams = upstreams::compile(&config.upstreams, problems);
+    let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
     let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
     let authenticators = authenticators::compile(config, world, keeps_claims, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity = identity::compile(config, bypass, problems);
-    let assertion_key = assertion::compile(config, identity.assertion, world, problems);
+    let assertions = assertion::compile(config, identity.assertion, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
@@ -92,12 +107,10 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list, stores, refreshers, key_files, mut inquiries, figures, client } =
-        authenticators?;
+    let Authenticators { list, stores, key_files, figures, client } = authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| {
-        let (entitlements, running) = draft.open(client, world);
-        inquiries.push(running);
+        let entitlements = draft.open(client, world);
         figures.push((None, Arc::clone(entitlements.inquiry.figures())));
         entitlements
     });
@@ -113,8 +126,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             upstreams: upstreams?,
             hygiene: Arc::new(identity.hygiene),
             tells_facts: identity.headers.take_facts(),
-            identity_headers: Arc::new(identity.headers),
-            assertions: assertion_key.as_ref().map(|key| Arc::clone(key.assertions())),
+            identity_headers: identity::keep(config, identity.headers, world),
+            assertions,
             paths,
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
@@ -124,11 +137,11 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             headers: usize::from(config.server.limits.headers),
         },
         stores,
-        refreshers,
-        inquiries,
         figures,
-        assertion_key,
         key_files,
+        tls,
+        standing: world.making.finish(),
+        files: world.making.files(),
     })
 }
 

@@ -61,15 +61,14 @@ impl Explainer {
         // An error means that there is a provider already, and it is this one.
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let environment = Arc::new(|name: &str| std::env::var(name).ok());
-        let world = World { environment, clock: Arc::clone(&clock), bypass: false };
+        let world = World::of_process(Arc::clone(&clock), false);
         let mut problems = Problems::default();
         let compiled = compile(&loaded.config, &world, &mut problems);
         (compiled.map(|compiled| Self::new(loaded, compiled, clock)), problems)
     }
 
     fn new(loaded: &Loaded, compiled: Compiled, clock: Arc<dyn Clock>) -> Self {
-        let Compiled { generation, stores, refreshers, inquiries, .. } = compiled;
+        let Compiled { generation, stores, standing, .. } = compiled;
         let tally = Arc::new(Tally::default());
         let bounds = Bounds { signatures: NonZeroU32::MIN, bytes: 1 << 20 };
         let headers = Arc::clone(&generation.identity_headers);
@@ -77,7 +76,7 @@ impl Explainer {
             .with_assertions(generation.assertions.clone())
             .keeping_claims(generation.policy.wants_claims());
         let (config, document) = (loaded.config.clone(), loaded.document.clone());
-        let fetching = Fetching::new(stores, refreshers, inquiries);
+        let fetching = Fetching::new(stores, standing);
         Self { config, document, generation, sessions, tally, clock, fetching }
     }
 

@@ -22,6 +22,7 @@ use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -156,11 +157,10 @@ impl Facade {
     }
 }
 
-/// Answers for as long as it is polled.
-pub async fn serve(listener: TcpListener, facade: Facade) {
-    let facade = Rc::new(facade);
+/// Answers for as long as it is polled, each request by the facade that there is when it comes.
+pub async fn serve(listener: TcpListener, current: Rc<RefCell<Rc<Facade>>>) {
     local_http::serve(listener, move |request: Request<_>| {
-        let (facade, head) = (Rc::clone(&facade), request.into_parts().0);
+        let (facade, head) = (Rc::clone(&current.borrow()), request.into_parts().0);
         async move {
             match facade.answer(&head).await {
                 Ok(answer) => response(StatusCode::OK, &answer),

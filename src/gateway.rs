@@ -11,6 +11,7 @@ use crate::generation::Generation;
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
 use crate::peer::Peer;
 use crate::policy::Route;
+use crate::proxy::connect::Upstream;
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
 use crate::proxy::request_body::{ClientBody, RequestBody};
@@ -54,20 +55,28 @@ pub struct Opening {
 pub struct Gateway {
     local: RefCell<Rc<Local>>,
     recorder: Rc<Recorder>,
+    bounds: Bounds,
 }
 
 impl Gateway {
     /// A gateway that judges by `generation`.
     #[must_use]
     pub fn new(generation: Arc<Generation>, recorder: Rc<Recorder>, sessions: Bounds) -> Self {
-        let local = Local::new(generation, &recorder, sessions);
-        Self { local: RefCell::new(Rc::new(local)), recorder }
+        let local = Local::new(generation, &recorder, sessions, None);
+        Self { local: RefCell::new(Rc::new(local)), recorder, bounds: sessions }
     }
 
     /// What this worker records with.
     #[must_use]
     pub fn recorder(&self) -> &Rc<Recorder> {
         &self.recorder
+    }
+
+    /// Judges by `generation` from now on. Requests on their way are judged to their end by the one they met.
+    pub fn renew(&self, generation: Arc<Generation>) {
+        let before = self.snapshot();
+        let local = Local::new(generation, &self.recorder, self.bounds, Some(&before));
+        *self.local.borrow_mut() = Rc::new(local);
     }
 
     /// The configuration that requests arriving now are judged by.
@@ -159,20 +168,24 @@ pub struct Local {
 }
 
 impl Local {
-    fn new(generation: Arc<Generation>, recorder: &Recorder, sessions: Bounds) -> Self {
+    /// What the configuration `before` had goes on as far as it is the same.
+    fn new(generation: Arc<Generation>, recorder: &Recorder, bounds: Bounds, before: Option<&Self>) -> Self {
         let tally = &recorder.tally;
         let headers = Arc::clone(&generation.identity_headers);
+        let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(tally))
+            .with_assertions(generation.assertions.clone())
+            .keeping_claims(generation.policy.wants_claims());
+        let pool = |upstream: &Arc<Upstream>| {
+            let known = before.into_iter().flat_map(|before| before.forward.pools());
+            let same = known.into_iter().find(|pool| Arc::ptr_eq(pool.upstream(), upstream));
+            same.map_or_else(|| Pool::new(Arc::clone(upstream), tally.upstream(&upstream.name)), Rc::clone)
+        };
         Self {
-            sessions: Sessions::new(&generation.authenticators, headers, sessions, Arc::clone(tally))
-                .with_assertions(generation.assertions.clone())
-                .keeping_claims(generation.policy.wants_claims()),
-            forward: Forward::new(
-                generation
-                    .upstreams
-                    .iter()
-                    .map(|upstream| Pool::new(Arc::clone(upstream), tally.upstream(&upstream.name)))
-                    .collect(),
-            ),
+            sessions: match before {
+                Some(before) => sessions.taking_over(&before.sessions),
+                None => sessions,
+            },
+            forward: Forward::new(generation.upstreams.iter().map(pool).collect()),
             tally: Arc::clone(tally),
             tallies: generation.policy.routes().map(|route| tally.route(&route.name)).collect(),
             generation,

@@ -10,11 +10,11 @@ mod breaker;
 
 use crate::clock::{Clock, UnixTime};
 use crate::outbound::HttpError;
+use crate::standing::Running;
 use actor::{Actor, Ask};
 use http::StatusCode;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -143,9 +143,6 @@ impl Figures {
     }
 }
 
-/// What must run on the control runtime; it ends with its [`Inquiry`].
-pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// The workers' end of the questions to one authority.
 pub struct Inquiry<T> {
     asks: mpsc::Sender<Ask<T>>,
@@ -154,7 +151,7 @@ pub struct Inquiry<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Inquiry<T> {
-    /// A handle for workers, and the actor that asks on their behalf.
+    /// A handle for workers, and the actor that asks on their behalf; it ends with the handle.
     #[must_use]
     pub fn open(
         settings: Settings,

@@ -4,4 +4,3 @@ pub mod connection;
 pub mod context;
 pub mod http1;
 pub mod http2;
-pub mod tls;

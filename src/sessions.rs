@@ -54,7 +54,7 @@ impl From<Refusal> for Failure {
 #[derive(Debug)]
 pub struct Sessions {
     entries: Entries,
-    signatures: RefCell<Signatures>,
+    signatures: Rc<RefCell<Signatures>>,
     space: RefCell<Space>,
     headers: Arc<IdentityHeaders>,
     assertions: Option<Arc<Assertions>>,
@@ -73,11 +73,11 @@ impl Sessions {
     ) -> Self {
         let entry = |authenticator: &Arc<Authenticator>| Entry {
             authenticator: Arc::clone(authenticator),
-            cache: RefCell::new(TokenCache::new(bounds.bytes)),
+            cache: Rc::new(RefCell::new(TokenCache::new(bounds.bytes))),
             tally: tally.authenticator(&authenticator.name),
         };
         let entries = Entries(authenticators.iter().map(entry).collect());
-        let signatures = RefCell::new(Signatures::new(bounds.signatures));
+        let signatures = Rc::new(RefCell::new(Signatures::new(bounds.signatures)));
         Self {
             entries,
             signatures,
@@ -99,6 +99,28 @@ impl Sessions {
     #[must_use]
     pub fn keeping_claims(self, keeps_claims: bool) -> Self {
         Self { keeps_claims, ..self }
+    }
+
+    /// With what was verified under the configuration before, as far as it counts under this one: by authenticators that are the
+    /// same, in the same place, and for the same headers.
+    #[must_use]
+    pub fn taking_over(mut self, before: &Self) -> Self {
+        self.signatures = Rc::clone(&before.signatures);
+        let same_assertions = match (&self.assertions, &before.assertions) {
+            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let alike = same_assertions
+            && Arc::ptr_eq(&self.headers, &before.headers)
+            && self.keeps_claims == before.keeps_claims
+            && self.entries.are_several() == before.entries.are_several();
+        for (own, theirs) in self.entries.0.iter_mut().zip(&before.entries.0) {
+            if alike && Arc::ptr_eq(&own.authenticator, &theirs.authenticator) {
+                own.cache = Rc::clone(&theirs.cache);
+            }
+        }
+        self
     }
 
     /// The session of a token that one of `candidates` vouches for, sent by `client`.

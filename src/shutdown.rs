@@ -58,9 +58,25 @@ impl Shutdown {
             stage: self.stage.subscribe(),
             terminate: open(SignalKind::terminate()),
             interrupt: open(SignalKind::interrupt()),
-            hangup: open(SignalKind::hangup()),
             said: false,
         }
+    }
+
+    /// Listens for SIGHUP, the word to read the configuration again.
+    #[must_use]
+    pub fn hangups(&self) -> Hangups {
+        Hangups(if self.signals { signal(SignalKind::hangup()).ok() } else { None })
+    }
+}
+
+/// Listens for SIGHUP.
+#[derive(Debug)]
+pub struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Ends with the next one.
+    pub async fn next(&mut self) {
+        received(&mut self.0).await;
     }
 }
 
@@ -70,7 +86,6 @@ pub struct Word {
     stage: watch::Receiver<Stage>,
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
-    hangup: Option<Signal>,
     said: bool,
 }
 
@@ -86,9 +101,6 @@ impl Word {
                 },
                 () = received(&mut self.terminate) => break self.by_signal(),
                 () = received(&mut self.interrupt) => break self.by_signal(),
-                () = received(&mut self.hangup) => {
-                    tracing::warn!("SIGHUP: reloading is not yet supported; restart to read the configuration again");
-                }
             }
         };
         self.said = true;

@@ -17,13 +17,14 @@ use crate::telemetry::record::Recorder;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
 use crate::wire::buffers;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -86,8 +87,21 @@ impl Socket {
 pub enum Command {
     /// Serve this connection, which another worker has accepted.
     Serve(Handed),
+    /// Judge by another configuration from now on.
+    Renew(Box<Renewal>),
     /// Accept no more, finish what has begun within this time, and end.
     Drain(Duration),
+}
+
+/// Another configuration.
+#[derive(Debug)]
+pub struct Renewal {
+    /// What requests are judged by.
+    pub generation: Arc<Generation>,
+    /// How connections are served from now on.
+    pub options: Options,
+    /// Whether those that there are were accepted on other terms: their clients are asked to connect anew.
+    pub connections_anew: bool,
 }
 
 /// A connection on its way to another worker.
@@ -151,6 +165,15 @@ struct Worker {
     colleagues: Vec<Colleague>,
     places: Arc<Semaphore>,
     gateway: Rc<Gateway>,
+    terms: RefCell<Terms>,
+    /// Those of connections that were accepted on earlier terms.
+    retired: RefCell<Vec<Weak<Drain>>>,
+    ending: Drain,
+}
+
+/// What a connection is served by from its first byte to its last.
+#[derive(Clone, Debug)]
+struct Terms {
     generation: Arc<Generation>,
     options: Rc<Options>,
     drain: Rc<Drain>,
@@ -166,9 +189,13 @@ impl Worker {
             colleagues: plan.colleagues,
             places: plan.places,
             gateway: Rc::new(gateway),
-            generation: plan.generation,
-            options: Rc::new(plan.options),
-            drain: Rc::default(),
+            terms: RefCell::new(Terms {
+                generation: plan.generation,
+                options: Rc::new(plan.options),
+                drain: Rc::default(),
+            }),
+            retired: RefCell::default(),
+            ending: Drain::default(),
         });
         let mut accepting = Vec::new();
         for socket in plan.sockets {
@@ -200,12 +227,14 @@ impl Worker {
                 _ = tick.tick() => self.tidy(),
                 command = commands.recv() => match command {
                     Some(Command::Serve(handed)) => self.take_over(handed),
+                    Some(Command::Renew(renewal)) => self.renew(*renewal),
                     Some(Command::Drain(grace)) => break grace,
                     None => break Duration::ZERO,
                 },
             }
         };
-        self.drain.begin();
+        self.ending.begin();
+        self.terms().drain.begin();
         let handed_over = async {
             while let Some(command) = commands.recv().await {
                 if let Command::Serve(handed) = command {
@@ -232,10 +261,29 @@ impl Worker {
                 break;
             }
         }
-        self.drain.end_tunnels();
+        self.terms().drain.end_tunnels();
+        self.retired.borrow().iter().filter_map(Weak::upgrade).for_each(|drain| drain.end_tunnels());
         let farewell = after(Instant::now(), FAREWELL);
         while tally.tunnels.value() > 0 && Instant::now() < farewell {
             tokio::time::sleep(DRAIN_TICK).await;
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms.borrow().clone()
+    }
+
+    fn renew(&self, renewal: Renewal) {
+        let Renewal { generation, options, connections_anew } = renewal;
+        self.gateway.renew(Arc::clone(&generation));
+        let mut terms = self.terms.borrow_mut();
+        (terms.generation, terms.options) = (generation, Rc::new(options));
+        if connections_anew {
+            let before = std::mem::take(&mut terms.drain);
+            before.begin();
+            let mut retired = self.retired.borrow_mut();
+            retired.retain(|drain| drain.strong_count() > 0);
+            retired.push(Rc::downgrade(&before));
         }
     }
 
@@ -254,7 +302,7 @@ impl Worker {
         tokio::select! {
             biased;
             accepted = accept => Some(accepted),
-            () = self.drain.begun() => None,
+            () = self.ending.begun() => None,
         }
     }
 
@@ -322,14 +370,14 @@ impl Worker {
 
     /// Serves a connection that is already counted.
     fn serve(self: &Rc<Self>, accepted: Accepted, address: Option<SocketAddr>, place: OwnedSemaphorePermit) {
-        let trusted = address.is_some_and(|address| self.generation.trusts(address.ip().to_canonical()));
-        let encrypted = address.is_some() && self.options.tls.is_some();
+        let Terms { generation, options, drain } = self.terms();
+        let trusted = address.is_some_and(|address| generation.trusts(address.ip().to_canonical()));
+        let encrypted = address.is_some() && options.tls.is_some();
         let scheme = if encrypted { Scheme::Https } else { Scheme::Http };
         let peer = Peer { address, scheme, trusted };
-        let context = Rc::new(Context::new(Rc::clone(&self.gateway), Rc::clone(&self.drain), peer));
+        let context = Rc::new(Context::new(Rc::clone(&self.gateway), drain, peer));
         let counted = Counted { worker: Rc::clone(self), _place: place };
         counted.tally().connections.increment();
-        let options = Rc::clone(&self.options);
         drop(spawn_local(async move {
             serve(accepted, context, options).await;
             drop(counted);

@@ -90,7 +90,8 @@ pub fn canonical(path: &str) -> Option<String> {
 impl Stage {
     pub fn new(routes: usize) -> Self {
         let loaded = parse("bench.toml", &configuration(routes), |_| None).unwrap();
-        let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock), bypass: false };
+        let world =
+            World { environment: Arc::new(|_| None), ..World::of_process(Arc::new(SystemClock), false) };
         let mut problems = Problems::default();
         let compiled = compile(&loaded.config, &world, &mut problems);
         let peer =

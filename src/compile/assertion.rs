@@ -1,11 +1,12 @@
 //! `[identity.assertion]` → what signs assertions.
 
 use super::World;
-use crate::assertion::Follower;
 use crate::assertion::claims::Settings;
-use crate::assertion::key::HINT;
+use crate::assertion::key::{HINT, SigningKeyError};
+use crate::assertion::{Assertions, Follower};
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
+use crate::standing::{Fingerprint, Running};
 use http::header::HeaderName;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,7 +20,7 @@ pub(super) fn compile(
     header: Option<HeaderName>,
     world: &World,
     problems: &mut Problems,
-) -> Option<Follower> {
+) -> Option<Arc<Assertions>> {
     let written = config.identity.assertion.as_ref()?;
     let at = KeyPath::root("identity").key("assertion").key("key_file");
     let settings = Settings {
@@ -29,13 +30,19 @@ pub(super) fn compile(
         audience: written.audience.clone(),
         ttl: written.ttl.0,
     };
-    match Follower::new(settings, &written.key_file, Arc::clone(&world.clock)) {
-        Ok(follower) => {
+    let make = || -> Result<_, SigningKeyError> {
+        let follower = Follower::new(settings, &written.key_file, Arc::clone(&world.clock))?;
+        let assertions = Arc::clone(follower.assertions());
+        let running: Running = Box::pin(follower.run());
+        Ok((assertions, Some(running)))
+    };
+    match world.making.keep("identity.assertion", Fingerprint::of(written), make) {
+        Ok(kept) => {
             if is_readable_by_all(&written.key_file) {
                 let hint = "chmod 600, and let it belong to whom sidegate runs as";
                 problems.warning(at, "everybody on this machine can read the key", hint);
             }
-            Some(follower)
+            Some(kept.value)
         }
         Err(error) => {
             problems.error(at, error.to_string(), HINT);

@@ -7,24 +7,23 @@ mod jwt;
 use super::World;
 use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
-use crate::authn::keys::{KeyStore, Refresher};
+use crate::authn::keys::KeyStore;
 use crate::authn::{Authenticator, Kind};
 use crate::config::Config;
 use crate::config::authenticator::{Authenticator as Written, Jwt as WrittenJwt};
 use crate::config::credential::CredentialPlace;
 use crate::config::problem::{KeyPath, Problems};
-use crate::inquiry::{Figures, Running};
+use crate::inquiry::Figures;
 use crate::outbound::{HttpClient, ReqwestClient};
+use crate::standing::{Fingerprint, Kept, Running};
 use indexmap::IndexMap;
 use rustls::RootCertStore;
 use std::sync::Arc;
 
-/// Every authenticator, and what must run beside it.
+/// Every authenticator, and what is looked at from elsewhere.
 pub(super) struct Authenticators {
     pub(super) list: Vec<Arc<Authenticator>>,
     pub(super) stores: Vec<Arc<KeyStore>>,
-    pub(super) refreshers: Vec<Refresher>,
-    pub(super) inquiries: Vec<Running>,
     pub(super) figures: Vec<(Arc<str>, Arc<Figures>)>,
     /// Whoever carries their questions.
     pub(super) client: Arc<dyn HttpClient>,
@@ -32,8 +31,9 @@ pub(super) struct Authenticators {
 }
 
 /// An authenticator that lacks only what it gets from the network.
-struct Draft {
+struct Draft<'a> {
     name: Arc<str>,
+    written: &'a Written,
     places: Places,
     strip_credential: bool,
     kind: DraftKind,
@@ -42,7 +42,7 @@ struct Draft {
 enum DraftKind {
     Jwt(Box<jwt::Draft>),
     Authority(Box<authority::Draft>),
-    ApiKey(Arc<KeyFile>),
+    ApiKey(Kept<KeyFile>),
 }
 
 impl DraftKind {
@@ -64,57 +64,68 @@ pub(super) fn compile(
 ) -> Option<Authenticators> {
     let written = &config.authenticators;
     let at = KeyPath::root("authenticators");
-    let drafts: Vec<Option<Draft>> =
+    let drafts: Vec<Option<Draft<'_>>> =
         written.iter().map(|(name, written)| draft(name, written, &at.key(name), world, problems)).collect();
     refuse_ambiguous(written, &at, problems);
     api_key::refuse_shared(written, &at, problems);
-    let drafts: Vec<Draft> = drafts.into_iter().collect::<Option<_>>()?;
+    let drafts: Vec<Draft<'_>> = drafts.into_iter().collect::<Option<_>>()?;
     let asks = config.entitlements.is_some() || drafts.iter().any(|draft| draft.kind.asks());
     let client = client(asks, &at, problems)?;
     let mut compiled = Authenticators {
         list: Vec::new(),
         stores: Vec::new(),
-        refreshers: Vec::new(),
         key_files: Vec::new(),
-        inquiries: Vec::new(),
         figures: Vec::new(),
         client: Arc::clone(&client),
     };
-    for Draft { name, places, strip_credential, kind } in drafts {
-        let kind = match kind {
+    for Draft { name, written, places, strip_credential, kind } in drafts {
+        let (kind, serial) = match kind {
             DraftKind::Jwt(draft) => {
-                let clock = Arc::clone(&world.clock);
-                let (keys, refresher) =
-                    KeyStore::open(draft.settings, draft.initial, Arc::clone(&client), clock);
-                compiled.stores.push(Arc::clone(&keys));
-                compiled.refreshers.push(refresher);
-                Kind::Jwt { jwt: Box::new(draft.jwt), keys }
+                let made_of = draft.made_of();
+                let jwt::Draft { jwt, settings, initial } = *draft;
+                let make = || {
+                    let clock = Arc::clone(&world.clock);
+                    let (keys, refresher) = KeyStore::open(settings, initial, Arc::clone(&client), clock);
+                    let running: Running = Box::pin(refresher.run());
+                    (keys, Some(running))
+                };
+                let keys = world.making.keep_always(format!("authenticators.{name}.keys"), made_of, make);
+                compiled.stores.push(Arc::clone(&keys.value));
+                (Kind::Jwt { jwt: Box::new(jwt), keys: keys.value }, keys.serial)
             }
             DraftKind::Authority(draft) => {
-                let (kind, running, figures) =
-                    draft.open(&name, Arc::clone(&client), Arc::clone(&world.clock), keeps_claims);
-                compiled.inquiries.push(running);
-                compiled.figures.push((Arc::clone(&name), figures));
-                kind
+                let inquiry = draft.open(&name, Arc::clone(&client), world, keeps_claims);
+                compiled.figures.push((Arc::clone(&name), Arc::clone(inquiry.value.figures())));
+                let kind = if matches!(written, Written::Remote(_)) {
+                    Kind::Remote(inquiry.value)
+                } else {
+                    Kind::Introspection(inquiry.value)
+                };
+                (kind, inquiry.serial)
             }
             DraftKind::ApiKey(file) => {
-                compiled.key_files.push(Arc::clone(&file));
-                Kind::ApiKey(file)
+                compiled.key_files.push(Arc::clone(&file.value));
+                (Kind::ApiKey(file.value), file.serial)
             }
         };
-        let places = Arc::new(places);
-        compiled.list.push(Arc::new(Authenticator { name, places, strip_credential, kind }));
+        // One that did not change stays the same one, and with it what workers have verified by it.
+        let made_of = Fingerprint::of(written).and_serial(serial);
+        let make = || {
+            let (name, places) = (Arc::clone(&name), Arc::new(places));
+            (Arc::new(Authenticator { name, places, strip_credential, kind }), None)
+        };
+        compiled.list.push(world.making.keep_always(format!("authenticators.{name}"), made_of, make).value);
     }
     Some(compiled)
 }
 
-fn draft(
+fn draft<'a>(
     name: &str,
-    written: &Written,
+    written: &'a Written,
     at: &KeyPath,
     world: &World,
     problems: &mut Problems,
-) -> Option<Draft> {
+) -> Option<Draft<'a>> {
     let places = places(written.credentials(), &at.key("credentials"), problems);
     api_key::refuse_prefix(written, &at.key("credentials"), problems);
     let kind = match written {
@@ -128,10 +139,10 @@ fn draft(
         Written::Remote(written) => {
             authority::Draft::remote(name, written, at, problems).map(Box::new).map(DraftKind::Authority)
         }
-        Written::ApiKey(written) => api_key::open(name, written, at, problems).map(DraftKind::ApiKey),
+        Written::ApiKey(written) => api_key::open(name, written, at, world, problems).map(DraftKind::ApiKey),
     };
     let strip_credential = written.strip_credential();
-    Some(Draft { name: name.into(), places: places?, strip_credential, kind: kind? })
+    Some(Draft { name: name.into(), written, places: places?, strip_credential, kind: kind? })
 }
 
 fn places(written: &[CredentialPlace], at: &KeyPath, problems: &mut Problems) -> Option<Places> {

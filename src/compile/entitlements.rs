@@ -9,8 +9,9 @@ use crate::config::entitlements::{Entitlements as Written, OnError};
 use crate::config::problem::{KeyPath, Problems};
 use crate::entitlements::service::{Service, Terms};
 use crate::entitlements::{Entitlements, Question};
-use crate::inquiry::{Inquiry, Running, Settings};
+use crate::inquiry::{Inquiry, Settings};
 use crate::outbound::HttpClient;
+use crate::standing::{Fingerprint, Running};
 use http::HeaderValue;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 /// Entitlements that lack only what they get from the network.
 pub(super) struct Draft {
+    written: Written,
     question: Question,
     authorization: Option<HeaderValue>,
     capabilities: ClaimPath,
@@ -35,6 +37,7 @@ pub(super) fn draft(config: &Config, world: &World, problems: &mut Problems) -> 
     let capabilities = pointer(&written.capabilities, &at.key("capabilities"), problems);
     let quotas = pointer(&written.quotas, &at.key("quotas"), problems);
     Some(Draft {
+        written: written.clone(),
         question: question?,
         authorization,
         capabilities: capabilities?,
@@ -50,8 +53,15 @@ pub(super) fn draft(config: &Config, world: &World, problems: &mut Problems) -> 
 }
 
 impl Draft {
-    /// Makes them ones that can be asked for; what is returned beside them must run.
-    pub(super) fn open(self, client: Arc<dyn HttpClient>, world: &World) -> (Arc<Entitlements>, Running) {
+    /// Makes them ones that can be asked for.
+    pub(super) fn open(self, client: Arc<dyn HttpClient>, world: &World) -> Arc<Entitlements> {
+        let bearer = self.authorization.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let made_of = Fingerprint::of(&self.written).and(bearer);
+        let make = || self.make(client, world);
+        world.making.keep_always("entitlements", made_of, make).value
+    }
+
+    fn make(self, client: Arc<dyn HttpClient>, world: &World) -> (Arc<Entitlements>, Option<Running>) {
         let service = Service {
             authorization: self.authorization,
             capabilities: self.capabilities,
@@ -64,7 +74,7 @@ impl Draft {
         let settings = Settings { name: "entitlements".into(), timeout: self.timeout };
         let (inquiry, running) = Inquiry::open(settings, service, Arc::clone(&world.clock));
         let entitlements = Entitlements { question: self.question, inquiry, on_error: self.on_error };
-        (Arc::new(entitlements), running)
+        (Arc::new(entitlements), Some(running))
     }
 }
 

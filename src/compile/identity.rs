@@ -1,5 +1,6 @@
 //! `[identity]` → what is stripped, and what is set.
 
+use super::World;
 use super::expressions::establishes;
 use crate::authn::claims::BUILT_IN;
 use crate::config::Config;
@@ -11,9 +12,11 @@ use crate::headers::alias::fold;
 use crate::headers::trusted::{Content, IdentityHeader, IdentityHeaders};
 use crate::identity::QUOTAS;
 use crate::policy::Bypass;
+use crate::standing::Fingerprint;
 use http::header::HeaderName;
 use indexmap::IndexMap;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Fields that frame or route a message, or that sidegate sets itself: no identity header may have such a name.
 const RESERVED: [&str; 19] = [
@@ -58,6 +61,12 @@ pub(super) fn compile(config: &Config, bypass: Option<Bypass>, problems: &mut Pr
     let assertion = assertion_header(config, &headers, problems);
     let hygiene = hygiene(config, (&headers, assertion.as_ref()), bypass, problems);
     Told { headers, assertion, hygiene }
+}
+
+/// The headers, or the ones that the configuration before had: sessions rest on them.
+pub(super) fn keep(config: &Config, headers: IdentityHeaders, world: &World) -> Arc<IdentityHeaders> {
+    let made_of = Fingerprint::of(&(&config.identity.headers, config.entitlements.is_some(), world.bypass));
+    world.making.keep_always("identity.headers", made_of, || (Arc::new(headers), None)).value
 }
 
 fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {

@@ -37,7 +37,10 @@ impl Sources<'_> {
                 return None;
             }
             (Some(variable), None) => (at.key(&env_key), from_variable(variable, world)),
-            (None, Some(path)) => (at.key(&file_key), from_file(path)),
+            (None, Some(path)) => {
+                world.making.depends_on(path);
+                (at.key(&file_key), from_file(path))
+            }
         };
         match read {
             Ok(secret) if secret.expose().is_empty() => {

@@ -1,10 +1,16 @@
 //! `[server]` and `[admin]`: addresses that could never be listened on are errors of the configuration, not of the
 //! moment.
 
+use super::World;
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
 use crate::policy::Bypass;
+use crate::server_tls::{TlsError, follow, server_config};
+use crate::standing::{Fingerprint, Running};
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     let at = KeyPath::root("server").key("listen");
@@ -32,6 +38,25 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
         let at = KeyPath::root("admin").key("listen");
         problems.error(at, format!("{admin:?} is not an address to listen on"), hint);
     }
+}
+
+/// TLS towards clients; its files are followed, so that a new certificate needs nothing else to be read again.
+pub(super) fn tls(
+    config: &Config,
+    world: &World,
+    problems: &mut Problems,
+) -> Option<Arc<ArcSwap<ServerConfig>>> {
+    let files = config.server.tls.as_ref()?;
+    let make = || -> Result<_, TlsError> {
+        let current = Arc::new(ArcSwap::from_pointee(server_config(files)?));
+        let running: Running = Box::pin(follow(files.clone(), Arc::clone(&current)));
+        Ok((current, Some(running)))
+    };
+    let kept = world.making.keep("server.tls", Fingerprint::of(files), make).map_err(|error| {
+        let hint = "name PEM files that this process may read and that belong together";
+        problems.error(KeyPath::root("server").key("tls"), error.to_string(), hint);
+    });
+    kept.ok().map(|kept| kept.value)
 }
 
 /// Leave to judge nobody, where only this machine can connect.

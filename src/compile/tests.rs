@@ -11,7 +11,7 @@ use std::sync::Arc;
 fn what_comes_from_the_environment_is_not_shown() {
     let text = "[server]\nlisten = \"${PLACE}\"\n[upstreams.a]\nurl = \"http://127.0.0.1:1\"\n[policy]\naccess = \"public\"\n";
     let loaded = parse("sidegate.toml", text, |_| Some("hunter2".to_owned())).unwrap();
-    let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock), bypass: false };
+    let world = World { environment: Arc::new(|_| None), ..World::of_process(Arc::new(SystemClock), false) };
     let mut problems = Problems::default();
     assert!(compile(&loaded.config, &world, &mut problems).is_none());
     let report = loaded.document.render(&problems);
@@ -23,7 +23,7 @@ fn report(name: &str) -> String {
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/contradictory").join(name);
     let loaded = load(&path, |_| None).unwrap_or_else(|error| panic!("{error}"));
-    let world = World { environment: Arc::new(|_| None), clock: Arc::new(SystemClock), bypass: false };
+    let world = World { environment: Arc::new(|_| None), ..World::of_process(Arc::new(SystemClock), false) };
     let mut problems = Problems::default();
     let compiled = compile(&loaded.config, &world, &mut problems);
     assert_eq!(compiled.is_none(), problems.has_errors(), "there is a generation unless something is wrong");

@@ -1,9 +1,11 @@
 //! `[upstreams.NAME]` → [`Upstream`].
 
+use super::World;
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::upstream::{Upstream as Written, UpstreamTls};
 use crate::pem;
 use crate::proxy::connect::{ConnectionLimit, Endpoint, Tls, Upstream};
+use crate::standing::Fingerprint;
 use http::Uri;
 use indexmap::IndexMap;
 use rustls::pki_types::ServerName;
@@ -16,14 +18,32 @@ const URL_HINT: &str =
 
 pub(super) fn compile(
     written: &IndexMap<String, Written>,
+    world: &World,
     problems: &mut Problems,
 ) -> Option<Vec<Arc<Upstream>>> {
     let at = KeyPath::root("upstreams");
-    let compiled: Vec<Option<Arc<Upstream>>> = written
-        .iter()
-        .map(|(name, upstream)| one(name, upstream, &at.key(name), problems).map(Arc::new))
-        .collect();
+    let compiled: Vec<Option<Arc<Upstream>>> =
+        written.iter().map(|(name, upstream)| kept(name, upstream, &at.key(name), world, problems)).collect();
     compiled.into_iter().collect()
+}
+
+/// An upstream that did not change stays the same one, and with it the connections to it.
+fn kept(
+    name: &str,
+    written: &Written,
+    at: &KeyPath,
+    world: &World,
+    problems: &mut Problems,
+) -> Option<Arc<Upstream>> {
+    let tls = written.tls.as_ref();
+    let files = tls.into_iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]).flatten();
+    let mut made_of = Fingerprint::of(written);
+    for file in files {
+        world.making.depends_on(file);
+        made_of = made_of.and_file(file);
+    }
+    let make = || one(name, written, at, problems).map(|upstream| (Arc::new(upstream), None)).ok_or(());
+    world.making.keep(format!("upstreams.{name}"), made_of, make).ok().map(|kept| kept.value)
 }
 
 fn one(name: &str, written: &Written, at: &KeyPath, problems: &mut Problems) -> Option<Upstream> {

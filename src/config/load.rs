@@ -18,6 +18,8 @@ pub struct Loaded {
     pub document: Document,
     /// The directory of the file.
     pub directory: PathBuf,
+    /// The file itself, if it is one that can be read again.
+    pub file: Option<PathBuf>,
 }
 
 /// Why there is no configuration. `Display` is the whole report, ready to be printed.
@@ -89,7 +91,10 @@ pub fn load(path: &Path, environment: impl Fn(&str) -> Option<String>) -> Result
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| unreadable(name.clone(), &error))?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse_in(parent(path), &name, &text, &environment),
+        Ok(text) => {
+            let loaded = parse_in(parent(path), &name, &text, &environment)?;
+            Ok(Loaded { file: Some(path.to_owned()), ..loaded })
+        }
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -154,7 +159,7 @@ fn parse_in(
         return Err(LoadError::Invalid { report, rest: rest(json, document, directory, problems) });
     }
     match serde_json::from_value(json.clone()) {
-        Ok(config) => Ok(Loaded { config, document, directory }),
+        Ok(config) => Ok(Loaded { config, document, directory, file: None }),
         Err(error) => {
             Err(LoadError::Invalid { report: document.render(&leftover(&json, &error)), rest: None })
         }
@@ -181,7 +186,7 @@ fn rest(
         }
     }
     let config = serde_json::from_value(json).ok()?;
-    Some(Box::new(Rest { loaded: Loaded { config, document, directory }, problems }))
+    Some(Box::new(Rest { loaded: Loaded { config, document, directory, file: None }, problems }))
 }
 
 /// What the types refuse although the check passed it: a defect here, but one that still names its table.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) authenticator: Arc<Authenticator>,
-    pub(super) cache: RefCell<TokenCache<Rc<Session>>>,
+    pub(super) cache: Rc<RefCell<TokenCache<Rc<Session>>>>,
     pub(super) tally: Arc<AuthenticatorTally>,
 }
 

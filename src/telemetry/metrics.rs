@@ -66,6 +66,8 @@ pub struct Upkeep {
     pub files: Vec<FileFigures>,
     /// The key of assertions.
     pub assertion_key: Option<ReloadFigures>,
+    /// The configuration, and when it was last taken over, in seconds since the epoch.
+    pub configuration: Option<(ReloadFigures, u64)>,
 }
 
 /// The metrics of one gate.
@@ -103,6 +105,17 @@ impl Metrics {
             "sidegate_assertion_key_reloads_total",
             "Readings of the key of assertions after its file had changed.",
             upkeep.assertion_key,
+        ));
+        families.push(reload_family(
+            "sidegate_config_reloads_total",
+            "Readings of the configuration after the first one.",
+            upkeep.configuration.map(|(reloads, _)| reloads),
+        ));
+        families.push(family(
+            "sidegate_config_last_reload_success_timestamp_seconds",
+            "When the configuration that holds was taken over.",
+            MetricType::GAUGE,
+            upkeep.configuration.map(|(_, at)| gauge(&[], at)).into_iter().collect(),
         ));
         families.push(family(
             "sidegate_build_info",
@@ -444,6 +457,7 @@ mod tests {
             authorities,
             files: vec![file],
             assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
+            configuration: Some((ReloadFigures { successes: 7, errors: 1 }, 1_800_000_001)),
         });
         for line in [
             "sidegate_connections 2",
@@ -460,6 +474,8 @@ mod tests {
             "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
             "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
+            "sidegate_config_reloads_total{result=\"success\"} 7",
+            "sidegate_config_last_reload_success_timestamp_seconds 1800000001",
         ] {
             assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
         }

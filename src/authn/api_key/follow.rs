@@ -2,9 +2,7 @@
 
 use super::KeyFile;
 use crate::config::key_file::{self, KeyFileError, KeyRow};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use crate::stamp::Stamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,29 +15,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How much of a report is logged.
 const LOGGED_LINES: usize = 20;
-
-/// What a file looks like from outside: enough to see that it was written or replaced, also by a link that leads elsewhere
-/// now, as Kubernetes does it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    place: (u64, u64),
-    length: u64,
-    written: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// The stamp of the file that a path leads to; none if there is no such file.
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        let metadata: Metadata = std::fs::metadata(path).ok()?;
-        Some(Self {
-            place: (metadata.dev(), metadata.ino()),
-            length: metadata.len(),
-            written: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-}
 
 impl KeyFile {
     /// Reads the file again whenever it has changed, for as long as it is polled. One that cannot be used is logged once and

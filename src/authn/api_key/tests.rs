@@ -1,6 +1,7 @@
-use super::{Digest, Entry, KeyFile, MAX_KEY_BYTES, Stamp};
+use super::{Digest, Entry, KeyFile, MAX_KEY_BYTES};
 use crate::clock::UnixTime;
 use crate::identity::{Attribute, Identity};
+use crate::stamp::Stamp;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -189,9 +189,7 @@ fn verify(app: App, token: &str, console: &mut Console<'_>) -> Status {
     let headers = Arc::clone(&generation.identity_headers);
     let sessions = Sessions::new(&generation.authenticators, headers, BOUNDS, Arc::default());
     runtime.block_on(async {
-        for refresher in compiled.refreshers {
-            drop(tokio::spawn(refresher.run()));
-        }
+        compiled.standing.begin();
         let mut passes = false;
         console.say("verified by");
         for (place, authenticator) in generation.authenticators.iter().enumerate() {

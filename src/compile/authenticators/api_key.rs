@@ -2,10 +2,12 @@
 
 use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
+use crate::compile::World;
 use crate::config::authenticator::{ApiKey, Authenticator as Written};
 use crate::config::credential::CredentialPlace;
 use crate::config::key_file::KeyFileError;
 use crate::config::problem::{KeyPath, Problems};
+use crate::standing::{Fingerprint, Kept, Running};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
@@ -14,9 +16,17 @@ pub(super) fn open(
     name: &str,
     written: &ApiKey,
     at: &KeyPath,
+    world: &World,
     problems: &mut Problems,
-) -> Option<Arc<KeyFile>> {
-    let opened = KeyFile::open(name, written.file.clone()).map_err(|error| {
+) -> Option<Kept<KeyFile>> {
+    // The file follows its own changes: one that stays where it is need not be opened anew.
+    let made_of = Fingerprint::of(&(name, &written.file));
+    let make = || -> Result<_, KeyFileError> {
+        let file = Arc::new(KeyFile::open(name, written.file.clone())?);
+        let running: Running = Box::pin(Arc::clone(&file).follow());
+        Ok((file, Some(running)))
+    };
+    let opened = world.making.keep(format!("authenticators.{name}.file"), made_of, make).map_err(|error| {
         let (what, hint) = match error {
             KeyFileError::Unreadable(_) => {
                 ("cannot be read", "`sidegate api-key new` makes a key and its entry")
@@ -26,7 +36,7 @@ pub(super) fn open(
         let report = error.to_string().trim_end().replace('\n', "\n    ");
         problems.error(at.key("file"), format!("the key file {what}:\n    {report}"), hint);
     });
-    opened.ok().map(Arc::new)
+    opened.ok()
 }
 
 /// A prefix tells API keys from other tokens; no other kind has one.

@@ -1,19 +1,18 @@
 //! `kind = "introspection"` and `kind = "remote"` → whom sidegate asks about credentials, and how.
 
-use crate::authn::Kind;
 use crate::authn::claims::ClaimMap;
 use crate::authn::introspection::{self, Credentials, Endpoint};
 use crate::authn::jwt::POINTER_HINT;
-use crate::authn::opinion::Reading;
+use crate::authn::opinion::{Opinion, Reading};
 use crate::authn::remote::{self, Service};
-use crate::clock::Clock;
 use crate::compile::World;
 use crate::compile::secrets::Sources;
 use crate::config::authenticator::{Introspection, Remote};
 use crate::config::claim::ClaimSource;
 use crate::config::problem::{KeyPath, Problems};
-use crate::inquiry::{Figures, Inquiry, Running, Settings};
+use crate::inquiry::{Inquiry, Settings};
 use crate::outbound::{HttpClient, is_http};
+use crate::standing::{Fingerprint, Kept, Running};
 use indexmap::IndexMap;
 use std::sync::Arc;
 
@@ -58,16 +57,36 @@ impl Draft {
         Some(Self::Remote { written: written.clone(), reading })
     }
 
-    /// Makes it one that can be asked, and that keeps what it hears for expressions if they look at it; what is returned beside it
-    /// must run.
+    /// Makes it one that can be asked, and that keeps what it hears for expressions if they look at it.
     pub(super) fn open(
+        self,
+        name: &Arc<str>,
+        client: Arc<dyn HttpClient>,
+        world: &World,
+        keeps_claims: bool,
+    ) -> Kept<Inquiry<Opinion>> {
+        let made_of = match &self {
+            Self::Introspection { written, credentials, .. } => {
+                Fingerprint::of(written).and(credentials.secret.expose())
+            }
+            Self::Remote { written, .. } => Fingerprint::of(written),
+        };
+        let made_of = made_of.and(&[u8::from(keeps_claims)]);
+        let make = || {
+            let (inquiry, running) = self.make(name, client, world, keeps_claims);
+            (inquiry, Some(running))
+        };
+        world.making.keep_always(format!("authenticators.{name}.inquiry"), made_of, make)
+    }
+
+    fn make(
         mut self,
         name: &Arc<str>,
         client: Arc<dyn HttpClient>,
-        clock: Arc<dyn Clock>,
+        world: &World,
         keeps_claims: bool,
-    ) -> (Kind, Running, Arc<Figures>) {
-        let name = Arc::clone(name);
+    ) -> (Arc<Inquiry<Opinion>>, Running) {
+        let (name, clock) = (Arc::clone(name), Arc::clone(&world.clock));
         let (Self::Introspection { reading, .. } | Self::Remote { reading, .. }) = &mut self;
         reading.keeps_claims = keeps_claims;
         match self {
@@ -81,9 +100,7 @@ impl Draft {
                     client,
                     clock: Arc::clone(&clock),
                 };
-                let (inquiry, running) = Inquiry::open(Settings { name, timeout }, endpoint, clock);
-                let figures = Arc::clone(inquiry.figures());
-                (Kind::Introspection(inquiry), running, figures)
+                Inquiry::open(Settings { name, timeout }, endpoint, clock)
             }
             Self::Remote { written, reading } => {
                 let timeout = written.timeout.0;
@@ -95,9 +112,7 @@ impl Draft {
                     client,
                     clock: Arc::clone(&clock),
                 };
-                let (inquiry, running) = Inquiry::open(Settings { name, timeout }, service, clock);
-                let figures = Arc::clone(inquiry.figures());
-                (Kind::Remote(inquiry), running, figures)
+                Inquiry::open(Settings { name, timeout }, service, clock)
             }
         }
     }

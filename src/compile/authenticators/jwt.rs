@@ -5,6 +5,7 @@ use crate::authn::keys::{Loaded, Settings, Source, SourceError};
 use crate::compile::World;
 use crate::config::authenticator::Jwt as WrittenJwt;
 use crate::config::problem::{KeyPath, Problems};
+use crate::standing::Fingerprint;
 use std::sync::Arc;
 
 /// An authenticator that lacks only its keys.
@@ -18,6 +19,20 @@ impl Draft {
     /// Whether keys are fetched over the network.
     pub(super) const fn asks(&self) -> bool {
         matches!(self.settings.source, Source::Jwks(_) | Source::Discovery(_))
+    }
+
+    /// What the keys are made of.
+    pub(super) fn made_of(&self) -> Fingerprint {
+        let Settings { name, source, algorithms, refresh, max_stale } = &self.settings;
+        let written = (&**name, source.to_string(), algorithms, refresh, max_stale);
+        let made_of = Fingerprint::of(&written);
+        match source {
+            Source::Jwks(_) | Source::Discovery(_) => made_of,
+            Source::JwksFile(path) | Source::PublicKeyFile(path) | Source::SecretFile(path) => {
+                made_of.and_file(path)
+            }
+            Source::Secret(secret) => made_of.and(secret.expose()),
+        }
     }
 }
 
@@ -33,6 +48,9 @@ pub(super) fn draft(
     let environment = Arc::clone(&world.environment);
     let source = Source::from_config(written, |name| environment(name));
     let source = source.map_err(|error| source_problem(&error, written, at, problems)).ok()?;
+    if let Source::JwksFile(path) | Source::PublicKeyFile(path) | Source::SecretFile(path) = &source {
+        world.making.depends_on(path);
+    }
     // Algorithms that contradict the source have been named; what follows from them need not be.
     let jwt = jwt?;
     let initial = match source.read(&algorithms) {

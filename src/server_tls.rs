@@ -2,13 +2,12 @@
 
 use crate::config::server::{ClientAuth, ServerTls};
 use crate::pem::{PemError, authorities, certificates, private_key};
+use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use std::fs::Metadata;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -74,13 +73,7 @@ pub async fn follow(tls: ServerTls, current: Arc<ArcSwap<ServerConfig>>) {
     }
 }
 
-/// Size and time of every file: enough to see that one was replaced.
-fn stamps(tls: &ServerTls) -> Vec<Option<(u64, SystemTime)>> {
-    let stamp = |path: &Path| {
-        let metadata: Option<Metadata> = std::fs::metadata(path).ok();
-        metadata.and_then(|metadata| Some((metadata.len(), metadata.modified().ok()?)))
-    };
-    let mut stamps = vec![stamp(&tls.cert_file), stamp(&tls.key_file)];
-    stamps.extend(tls.client_ca_file.as_deref().map(stamp));
-    stamps
+fn stamps(tls: &ServerTls) -> Vec<Option<Stamp>> {
+    let files = [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()];
+    files.into_iter().flatten().map(|path| Stamp::of(path)).collect()
 }
