@@ -43,6 +43,8 @@ mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
