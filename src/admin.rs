@@ -7,7 +7,10 @@ use crate::authn::keys::KeyStore;
 use crate::clock::UnixTime;
 use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
+use crate::redis::Redis;
+use crate::telemetry::metrics::{
+    AuthorityFigures, FileFigures, KeyFigures, Metrics, RedisFigures, ReloadFigures, Upkeep,
+};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -39,6 +42,8 @@ pub struct Site {
     pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The files of every authenticator of API keys.
     pub key_files: Vec<Arc<KeyFile>>,
+    /// What replicas share, if they share anything.
+    pub redis: Option<Arc<Redis>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
 }
@@ -128,6 +133,7 @@ impl Admin {
             keys: self.key_figures(),
             authorities: self.authority_figures(),
             files: self.file_figures(),
+            redis: self.redis_figures(),
             assertion_key: self.reload_figures(),
             configuration: Some((self.reloads.get(), self.last_reload.get().seconds())),
         }
@@ -150,6 +156,13 @@ impl Admin {
     fn reload_figures(&self) -> Option<ReloadFigures> {
         let (successes, errors) = self.site().assertions.as_ref()?.reloads();
         Some(ReloadFigures { successes, errors })
+    }
+
+    fn redis_figures(&self) -> Option<RedisFigures> {
+        let site = self.site();
+        let figures = site.redis.as_ref()?.figures();
+        let (successes, errors) = (figures.answered(), figures.failed());
+        Some(RedisFigures { is_up: figures.is_up(), successes, errors })
     }
 
     fn authority_figures(&self) -> Vec<AuthorityFigures> {

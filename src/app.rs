@@ -260,6 +260,7 @@ fn site(config: &Config, compiled: &Compiled) -> Site {
         assertions: compiled.generation.assertions.clone(),
         authorities: compiled.figures.clone(),
         key_files: compiled.key_files.clone(),
+        redis: compiled.redis.clone(),
         ready_requires_keys: config.admin.ready_requires_keys,
     }
 }

@@ -8,6 +8,7 @@ mod expressions;
 mod facade;
 mod identity;
 mod judges;
+mod redis;
 mod responses;
 mod routes;
 mod secrets;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::generation::Generation;
 use crate::inquiry::Figures;
+use crate::redis::Redis;
 use crate::standing::{Making, Standing};
 use crate::target::PathRules;
 use arc_swap::ArcSwap;
@@ -72,6 +74,8 @@ pub struct Compiled {
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The key files, for metrics.
     pub key_files: Vec<Arc<KeyFile>>,
+    /// What replicas share, if they share anything.
+    pub redis: Option<Arc<Redis>>,
     /// TLS towards clients, if it is served; swapped when its files change.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// What may outlive this configuration, and what must run for it on the control thread.
@@ -103,6 +107,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
     let facade = facade::check(config, problems);
+    let redis = redis::draft(config, world, problems);
     if problems.has_errors() {
         return None;
     }
@@ -114,6 +119,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         figures.push((None, Arc::clone(entitlements.inquiry.figures())));
         entitlements
     });
+    let redis = redis.map(|draft| draft.open(world));
     let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
     Some(Compiled {
         generation: Generation {
@@ -139,6 +145,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         stores,
         figures,
         key_files,
+        redis,
         tls,
         standing: world.making.finish(),
         files: world.making.files(),

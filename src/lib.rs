@@ -51,6 +51,7 @@ pub mod pem;
 pub mod policy;
 pub mod proxy;
 pub mod quotas;
+pub mod redis;
 pub mod reload;
 pub mod request_id;
 pub mod secret;

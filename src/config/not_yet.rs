@@ -38,7 +38,6 @@ pub(super) const TABLE: &[NotYet] = &[
     ),
     key("routes.rate_limit", RATE_LIMITS),
     key("rate_limits", RATE_LIMITS),
-    key("redis", "remove the table; this release keeps no state that replicas would have to share"),
     key("revocation", "remove the table, and keep tokens short-lived (authenticators.NAME.max_lifetime)"),
     key(
         "log.audit",

@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
         "json",
         "inquiry",
         "local_http",
+        "redis",
         "server_tls",
         "stream",
         "request_id",
