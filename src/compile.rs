@@ -10,6 +10,7 @@ mod identity;
 mod judges;
 mod redis;
 mod responses;
+mod revocation;
 mod routes;
 mod secrets;
 mod server;
@@ -27,7 +28,8 @@ use crate::redis::Redis;
 use crate::standing::{Making, Standing};
 use crate::target::PathRules;
 use arc_swap::ArcSwap;
-use authenticators::Authenticators;
+use authenticators::{Authenticators, Keeping};
+pub use revocation::Revoking;
 use rustls::ServerConfig;
 use std::fmt;
 use std::path::PathBuf;
@@ -76,6 +78,8 @@ pub struct Compiled {
     pub key_files: Vec<Arc<KeyFile>>,
     /// What replicas share, if they share anything.
     pub redis: Option<Arc<Redis>>,
+    /// What is revoked, and who may add to it.
+    pub revoking: Option<Revoking>,
     /// TLS towards clients, if it is served; swapped when its files change.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// What may outlive this configuration, and what must run for it on the control thread.
@@ -97,7 +101,10 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
     let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
-    let authenticators = authenticators::compile(config, world, keeps_claims, problems);
+    let revocation = revocation::draft(config, world, problems);
+    let keeping =
+        Keeping { claims: keeps_claims, watched: revocation.as_ref().map(|draft| draft.watched(world)) };
+    let authenticators = authenticators::compile(config, world, &keeping, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity = identity::compile(config, bypass, problems);
     let assertions = assertion::compile(config, identity.assertion, world, problems);
@@ -120,6 +127,9 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         entitlements
     });
     let redis = redis.map(|draft| draft.open(world));
+    let revoking = revocation
+        .zip(keeping.watched)
+        .map(|(draft, watched)| draft.open(&watched, redis.as_ref(), &list, world));
     let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
     Some(Compiled {
         generation: Generation {
@@ -127,6 +137,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             lookups,
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
             authenticators: list,
+            revocations: revoking.as_ref().map(|revoking| Arc::clone(&revoking.revocations)),
             entitlements,
             bypass,
             upstreams: upstreams?,
@@ -145,7 +156,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         stores,
         figures,
         key_files,
-        redis,
+        redis: redis.map(|redis| redis.value),
+        revoking,
         tls,
         standing: world.making.finish(),
         files: world.making.files(),

@@ -22,6 +22,7 @@ pub mod problem;
 pub mod redis;
 pub mod reference;
 mod report;
+pub mod revocation;
 pub mod schema;
 pub mod server;
 mod shape;
@@ -75,6 +76,8 @@ pub struct Config {
     pub facade: Option<facade::Facade>,
     /// Where replicas share what they must know of each other: revocations and rate limits. Absent = kept in this process.
     pub redis: Option<redis::Redis>,
+    /// Credentials that are ended before their time.
+    pub revocation: Option<revocation::Revocation>,
     /// What is logged to standard output.
     #[serde(default)]
     pub log: log::Log,

@@ -54,6 +54,7 @@ pub mod quotas;
 pub mod redis;
 pub mod reload;
 pub mod request_id;
+pub mod revocation;
 pub mod secret;
 pub mod server_tls;
 pub mod sessions;

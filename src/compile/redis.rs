@@ -7,8 +7,7 @@ use crate::config::problem::{KeyPath, Problems};
 use crate::config::redis::Redis as Written;
 use crate::pem;
 use crate::redis::{Address, AddressError, Redis, Settings};
-use crate::standing::Fingerprint;
-use std::sync::Arc;
+use crate::standing::{Fingerprint, Kept};
 use zeroize::Zeroizing;
 
 const URL_HINT: &str = "write \"redis://host:6379/0\", \"rediss://host:6379/0\" (TLS) or \"unix:///path\"";
@@ -61,12 +60,12 @@ pub(super) fn draft(config: &Config, world: &World, problems: &mut Problems) -> 
 
 impl Draft {
     /// Makes it, or hands on the one that there was.
-    pub(super) fn open(self, world: &World) -> Arc<Redis> {
+    pub(super) fn open(self, world: &World) -> Kept<Redis> {
         let make = || {
             let (redis, running) = Redis::open(self.settings);
             (redis, Some(running))
         };
-        world.making.keep_always("redis", self.made_of, make).value
+        world.making.keep_always("redis", self.made_of, make)
     }
 }
 

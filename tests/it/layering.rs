@@ -22,6 +22,7 @@ const FLOORS: &[&[&str]] = &[
         "request_id",
         "console",
     ],
+    &["revocation"],
     &["assertion", "authn", "headers", "entitlements", "wire"],
     &["policy", "sessions"],
     &["entitle"],
