@@ -55,6 +55,7 @@ pub mod redis;
 pub mod reload;
 pub mod request_id;
 pub mod revocation;
+pub mod revoking;
 pub mod secret;
 pub mod server_tls;
 pub mod sessions;

@@ -10,6 +10,7 @@ use crate::config::problem::{KeyPath, Problems};
 use crate::config::revocation::Revocation as Written;
 use crate::redis::Redis;
 use crate::revocation::{LOGOUT, List, Revocations, Shared, Watched, tidy};
+use crate::revoking::{Heard, Revoking};
 use crate::secret::Secret;
 use crate::standing::{Fingerprint, Kept, Running};
 use std::sync::Arc;
@@ -21,17 +22,6 @@ const MIN_SECRET: usize = 16;
 pub(super) struct Draft {
     written: Written,
     secret: Option<Secret>,
-}
-
-/// What the listener for probes and metrics does with the list.
-#[derive(Clone, Debug)]
-pub struct Revoking {
-    /// The list.
-    pub revocations: Arc<Revocations>,
-    /// Who adds to it shows this; none: nobody may.
-    pub secret: Option<Secret>,
-    /// The issuers that may end what they have begun.
-    pub logouts: Vec<Logout>,
 }
 
 pub(super) fn draft(config: &Config, world: &World, problems: &mut Problems) -> Option<Draft> {
@@ -109,6 +99,9 @@ impl Draft {
             Kind::Introspection(_) | Kind::Remote(_) | Kind::ApiKey(_) => None,
         };
         let logouts = authenticators.iter().filter_map(logout).collect();
-        Revoking { revocations, secret: self.secret, logouts }
+        let heard = Fingerprint::of(&());
+        let heard =
+            world.making.keep_always("revocation.heard", heard, || (Arc::new(Heard::default()), None));
+        Revoking { revocations, secret: self.secret, logouts, heard: heard.value }
     }
 }

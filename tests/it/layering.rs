@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["revocation"],
     &["assertion", "authn", "headers", "entitlements", "wire"],
-    &["policy", "sessions"],
+    &["policy", "sessions", "revoking"],
     &["entitle"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],
