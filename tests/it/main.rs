@@ -71,6 +71,8 @@ mod redis;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod shadow;
