@@ -128,7 +128,10 @@ impl Admin {
             (Some(revoking), "/backchannel-logout") if revoking.takes_logouts() => {
                 self.take(request, revoking, false).await
             }
-            (Some(_) | None, _) => self.probe(&request),
+            (_, "/revocations" | "/backchannel-logout") => {
+                text(StatusCode::NOT_FOUND, "[revocation] does not open this\n")
+            }
+            _ => self.probe(&request),
         }
     }
 

@@ -7,6 +7,7 @@
 mod follow;
 mod list;
 mod mark;
+mod twin;
 mod wire;
 
 pub use list::{Full, List, MAX_ENTRIES, Term};

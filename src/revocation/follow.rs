@@ -168,7 +168,7 @@ impl Follower {
         }
     }
 
-    fn take_keys(&self, found: Vec<(String, String, i64)>, seen: &mut HashSet<Mark>) -> Result<(), Fault> {
+    fn take_keys(&self, found: Vec<(String, String, i64)>, seen: &mut HashSet<u64>) -> Result<(), Fault> {
         let now = self.clock.now();
         let prefix = self.redis.key(wire::KEY);
         let mut added = Vec::new();
@@ -184,7 +184,7 @@ impl Follower {
                 Err(_) => sighted(now),
             };
             let mark = Mark::new(name, digest);
-            seen.insert(mark);
+            seen.insert(mark.short());
             added.push((mark, Term { until, before: wire::before(&value) }));
         }
         Ok(self.list.add(added, now)?)
@@ -197,14 +197,14 @@ impl Follower {
     /// Writes what is held here and was not seen there.
     async fn write_back(
         &self,
-        seen: &HashSet<Mark>,
+        seen: &HashSet<u64>,
         (polled, position): (&mut Instant, &mut Option<String>),
     ) -> Result<(), Fault> {
         let names: HashMap<u128, &str> =
             self.watched.shared_names().map(|name| (attribute_number(name), name)).collect();
         let now = self.clock.now();
         let mut lacking = self.list.lasting(now.plus(SOON));
-        lacking.retain(|(mark, _)| !seen.contains(mark) && names.contains_key(&mark.attribute));
+        lacking.retain(|(mark, _)| !seen.contains(&mark.short()) && names.contains_key(&mark.attribute));
         if !lacking.is_empty() {
             tracing::warn!(count = lacking.len(), "revocations: written to Redis again, where they lacked");
         }

@@ -1,5 +1,6 @@
 //! By what a credential can be revoked: the SHA-256 of a value, and the attribute that has it. The values themselves are kept nowhere.
 
+use super::twin::twin;
 use crate::clock::UnixTime;
 use crate::footprint::allocated;
 use crate::identity::{Attribute as Held, Identity, SUBJECT};
@@ -55,6 +56,13 @@ impl Mark {
     #[must_use]
     pub fn new(attribute: &str, digest: Digest) -> Self {
         Self { attribute: attribute_number(attribute), digest }
+    }
+}
+
+impl Mark {
+    /// Enough of it to tell it from most others.
+    pub(super) fn short(&self) -> u64 {
+        self.digest.first_chunk().map_or(0, |start| u64::from_be_bytes(*start))
     }
 }
 
@@ -169,6 +177,8 @@ impl Traces {
     pub fn of(mut self, token: &str) -> Marked {
         if self.token {
             self.marks.push(Mark::new(TOKEN, digest_of(token.as_bytes())));
+            let twin = twin(token).map(|twin| Mark::new(TOKEN, digest_of(twin.as_bytes())));
+            self.marks.extend(twin);
         }
         Marked { marks: self.marks.into(), issued: self.issued, seen: Cell::new(0) }
     }

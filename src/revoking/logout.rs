@@ -18,16 +18,18 @@ impl Revoking {
         let Some(token) = is_form(headers).then(|| token(body)).flatten() else {
             return refused(StatusCode::BAD_REQUEST, "a form with exactly one logout_token is wanted");
         };
-        let Some(logout) = self.logouts.iter().find(|logout| logout.is_for(&token)) else {
-            return refused(StatusCode::BAD_REQUEST, "no authenticator has this issuer");
-        };
-        match self.end(logout, &token, now).await {
-            Ok(()) => bare(StatusCode::OK),
-            Err((status, why)) => {
-                tracing::warn!(authenticator = logout.name(), error = %why, "a logout was refused");
-                refused(status, &why)
+        let mut refusal = (StatusCode::BAD_REQUEST, "no authenticator has this issuer".to_owned());
+        // Several may have the same issuer, and other audiences.
+        for logout in self.logouts.iter().filter(|logout| logout.is_for(&token)) {
+            match self.end(logout, &token, now).await {
+                Ok(()) => return bare(StatusCode::OK),
+                Err(error) => {
+                    tracing::warn!(authenticator = logout.name(), error = %error.1, "a logout was refused");
+                    refusal = error;
+                }
             }
         }
+        refused(refusal.0, &refusal.1)
     }
 
     async fn end(&self, logout: &Logout, token: &str, now: UnixTime) -> Result<(), (StatusCode, String)> {

@@ -7,12 +7,15 @@ use crate::support::authority::{Authority, Mode};
 use crate::support::client::{Client, Reply};
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
+use crate::support::keys::Key;
 use crate::support::request::{Ask, ask, get};
 use crate::support::service::Service;
-use crate::support::setup::{IDENTITY, Setup};
-use crate::support::tokens::now;
+use crate::support::setup::Setup;
+use crate::support::tokens::{base64url, now};
 use crate::support::wait;
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -90,46 +93,109 @@ fn a_revoked_session_ends_at_once_and_all_others_go_on() {
 #[test]
 fn whatever_the_credential_is_it_can_be_revoked() {
     let (service, idp) = (Service::ok(""), Idp::start());
-    let authority =
-        Authority::start(Mode::good(&json!({ "active": true, "sub": "opaque-1", "sid": 17, "jti": null })));
+    let authority = Authority::start(Mode::good(&json!({ "active": true, "sub": "opaque" })));
+    for (token, answer) in [
+        ("o-1", json!({ "active": true, "sub": "opaque", "sid": 17 })),
+        ("o-2", json!({ "active": true, "sub": "opaque-2", "sid": null })),
+    ] {
+        authority.on_question(&format!("token={token}&token_type_hint=access_token"), 200, &answer);
+    }
     let key =
         |id: &str, extra: &str| format!("[[keys]]\nid = \"{id}\"\nsha256 = \"{}\"\n{extra}\n", sha256(id));
+    let keys = [
+        key("k-1", "subject = \"bot-1\""),
+        key("k-2", "subject = \"bot-2\""),
+        key("k-3", "subject = \"bot-3\"\nteam = \"red\""),
+    ];
     let gate = setup(&service, &idp, "\"sid\", \"sub\", \"token\", \"team\"")
         .with(&authority.introspection("opaque"))
         .with("credentials = [{ header = \"x-opaque\" }]")
-        .with("\n[authenticators.keys]\nkind = \"api_key\"\nfile = \"keys.toml\"\ncredentials = [{ header = \"x-key\" }]\n")
+        .with("\n[authenticators.keys]\nkind = \"api_key\"\nfile = \"keys.toml\"")
+        .with("credentials = [{ header = \"x-key\" }]")
         .with("\n[authenticators.main.claims]\nteam = \"/org/team\"\n")
-        .file("keys.toml", [key("k-1", "subject = \"bot-1\""), key("k-2", "subject = \"bot-2\"\nteam = \"red\"")].concat())
+        .file("keys.toml", keys.concat())
         .env("INTROSPECTION_SECRET", "s3cret")
         .start();
     let opaque = |token: &str| get("/").header("x-opaque", token);
     let key = |key: &str| get("/").header("x-key", key);
-    let jwt = |sub: &str| {
-        let token = idp.token().claim("sub", sub).claim("org", json!({ "team": "blue" })).build();
+    let jwt = |sub: &str, team: &str| {
+        let token = idp.token().claim("sub", sub).claim("org", json!({ "team": team })).build();
         get("/").bearer(&token)
     };
     let cases = [
         ("a number", opaque("o-1"), "sid", "17"),
-        ("the subject of an answer", opaque("o-2"), "sub", "opaque-1"),
+        ("the subject of an answer", opaque("o-2"), "sub", "opaque-2"),
         ("an opaque token itself", opaque("o-3"), "token", "o-3"),
         ("the subject of a key", key("k-1"), "sub", "bot-1"),
         ("a key itself", key("k-2"), "token", "k-2"),
-        ("an attribute of a key", key("k-2"), "team", "red"),
-        ("the subject of a token", jwt("u-1"), "sub", "u-1"),
-        ("an attribute that stands deeper", jwt("u-2"), "team", "blue"),
+        ("an attribute of a key", key("k-3"), "team", "red"),
+        ("the subject of a token", jwt("u-1", "green"), "sub", "u-1"),
+        ("an attribute that stands deeper", jwt("u-2", "blue"), "team", "blue"),
     ];
-    for (case, request, attribute, value) in cases {
-        // Each with a list of its own: what one case revokes must not hide another.
-        let reply = request.send(&gate).expect(200, case);
-        assert_eq!(gate.reason(&reply), "allowed");
-        let until = now() + 3;
-        let body = json!({ "attribute": attribute, "value": value, "until": until });
-        revoking(&body).send_admin(&gate).expect(204, case);
+    for (case, request, attribute, value) in &cases {
+        request.send(&gate).expect(200, case);
+        revoke(&gate, attribute, value);
         let reply = request.send(&gate).expect(401, case);
         assert_eq!(gate.reason(&reply), "token_revoked", "{case}");
-        wait::until_true("the revocation ends", || request.send(&gate).status == 200);
-        assert!(now() >= until, "{case}: ended early");
     }
+    for (case, request) in [
+        ("a token", jwt("u-3", "yellow")),
+        ("an opaque token", opaque("o-4")),
+        ("the first key", key("none")),
+    ] {
+        let status = request.send(&gate).status;
+        assert_eq!(status, if case == "the first key" { 401 } else { 200 }, "{case}");
+    }
+}
+
+#[test]
+fn a_revocation_ends_when_it_says() {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let gate = setup(&service, &idp, "\"sid\"").start();
+    let token = idp.token().claim("sid", "s-1").build();
+    let until = now() + 2;
+    let body = json!({ "attribute": "sid", "value": "s-1", "until": until });
+    revoking(&body).send_admin(&gate).expect(204, "revoked");
+    assert_revoked(&gate, &token);
+    wait::until_true("the revocation ends", || send(&gate, &token).status == 200);
+    assert!(now() >= until, "ended early");
+    revoke(&gate, "sid", "s-1");
+    assert_revoked(&gate, &token);
+}
+
+#[test]
+fn a_token_with_another_signature_that_is_as_good_is_the_same_token() {
+    let (service, idp) = (Service::ok(""), Idp::with(&[Key::p256()]));
+    let gate = setup(&service, &idp, "\"token\"").start();
+    let token = idp.token().build();
+    let other = with_other_signature(&token);
+    assert_ne!(token, other);
+    send(&gate, &token).expect(200, "good");
+    send(&gate, &other).expect(200, "as good: ECDSA has two signatures for each");
+    revoke(&gate, "token", &token);
+    assert_revoked(&gate, &token);
+    assert_revoked(&gate, &other);
+    let third = idp.token().claim("jti", "another").build();
+    send(&gate, &third).expect(200, "another token");
+    revoke(&gate, "token", &with_other_signature(&third));
+    assert_revoked(&gate, &third);
+}
+
+/// The same token, with (r, n − s) in place of (r, s).
+fn with_other_signature(token: &str) -> String {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (place, digit) in signature[32..].iter_mut().enumerate().rev() {
+        let difference = i32::from(ORDER[place]) - i32::from(*digit) - borrow;
+        borrow = i32::from(difference < 0);
+        *digit = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
+    format!("{signed}.{}", base64url(signature))
 }
 
 #[test]
@@ -202,7 +268,7 @@ fn only_the_secret_opens_the_endpoint() {
     assert!(!printed.contains(SECRET), "{printed}");
 
     let closed = Setup::guarded(&service, &idp).with("\n[revocation]\n").start();
-    without().bearer(SECRET).send_admin(&closed).expect(405, "there is no such endpoint: nothing is posted");
+    without().bearer(SECRET).send_admin(&closed).expect(404, "there is no such endpoint");
     get("/revocations").send_admin(&closed).expect(404, "there is no such endpoint");
     let refused = setup(&service, &idp, "\"sid\"").env("REVOCATION_TOKEN", "short").refused();
     assert!(refused.text.contains("fewer than 16 bytes"), "{}", refused.text);

@@ -142,6 +142,16 @@ fn an_issuer_ends_nothing_of_another() {
 }
 
 #[test]
+fn authenticators_of_one_issuer_are_told_by_audience() {
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let second = idp.authenticator("second").replace("\"api\"", "\"app\"");
+    let gate = Setup::guarded(&service, &idp).with(&second).with("\n[revocation]\n").start();
+    post(&gate, &logout(&idp, "1").claim("sid", "s-1").build()).expect(200, "the second one's");
+    assert_revoked(&gate, &idp.token().claim("sid", "s-1").build());
+    post(&gate, &logout(&idp, "2").claim("aud", "third").claim("sid", "s-1").build()).expect(400, "nobody's");
+}
+
+#[test]
 fn without_keys_the_issuer_is_asked_to_try_again_and_new_keys_are_found() {
     let (service, idp) = (Service::ok(""), Idp::start());
     idp.mode(Mode::Failing);
@@ -160,9 +170,9 @@ fn without_keys_the_issuer_is_asked_to_try_again_and_new_keys_are_found() {
 fn there_is_no_endpoint_where_no_logout_token_could_be_told() {
     let (service, idp) = (Service::ok(""), Idp::start());
     let gate = Setup::guarded(&service, &idp).start();
-    post(&gate, "x").expect(405, "no [revocation]");
+    post(&gate, "x").expect(404, "no [revocation]");
     let open =
         format!("\n[authenticators.main]\nkind = \"jwt\"\nissuer = {:?}\n[revocation]\n", idp.issuer());
     let gate = Setup::new(service.url()).with(&open).start();
-    post(&gate, "x").expect(405, "no audience");
+    post(&gate, "x").expect(404, "no audience");
 }
