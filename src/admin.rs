@@ -4,19 +4,29 @@ use crate::assertion::Assertions;
 use crate::assertion::ring::MAX_AGE;
 use crate::authn::api_key::KeyFile;
 use crate::authn::keys::KeyStore;
-use crate::clock::UnixTime;
+use crate::clock::{Clock, UnixTime};
 use crate::inquiry::Figures;
 use crate::local_http;
-use crate::telemetry::metrics::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
+use crate::redis::Redis;
+use crate::revoking::{MAX_BODY_BYTES, Revoking, problem};
+use crate::telemetry::metrics::{
+    AuthorityFigures, FileFigures, KeyFigures, Metrics, RedisFigures, ReloadFigures, RevocationFigures,
+    Upkeep,
+};
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What probes and scrapes ask about.
 #[derive(Debug)]
@@ -26,6 +36,7 @@ pub struct Admin {
     reloads: Cell<ReloadFigures>,
     last_reload: Cell<UnixTime>,
     draining: Cell<bool>,
+    clock: Arc<dyn Clock>,
 }
 
 /// The part of it that comes with a configuration.
@@ -39,21 +50,26 @@ pub struct Site {
     pub authorities: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The files of every authenticator of API keys.
     pub key_files: Vec<Arc<KeyFile>>,
+    /// What replicas share, if they share anything.
+    pub redis: Option<Arc<Redis>>,
+    /// What is revoked, and who may add to it.
+    pub revoking: Option<Revoking>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
 }
 
 impl Admin {
-    /// For a gate that began to serve at that time.
+    /// For a gate that begins to serve now.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, site: Site, now: UnixTime) -> Self {
+    pub fn new(metrics: Arc<Metrics>, site: Site, clock: Arc<dyn Clock>) -> Self {
         let reloads = ReloadFigures { successes: 0, errors: 0 };
         Self {
             metrics,
             site: RefCell::new(Rc::new(site)),
             reloads: Cell::new(reloads),
-            last_reload: Cell::new(now),
+            last_reload: Cell::new(clock.now()),
             draining: Cell::new(false),
+            clock,
         }
     }
 
@@ -94,10 +110,62 @@ impl Admin {
                 waiting.map(|store| format!("authenticator {} has no keys yet", store.settings().name)),
             );
         }
+        if site.revoking.as_ref().is_some_and(|revoking| !revoking.revocations.has_been_whole()) {
+            why.push("the list of revocations was not read yet".to_owned());
+        }
         why
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let site = self.site();
+        match (&site.revoking, request.uri().path()) {
+            (Some(revoking), "/revocations") if revoking.takes_revocations() => {
+                match revoking.challenge(request.headers()) {
+                    Some(challenge) => challenge,
+                    None => self.take(request, revoking, true).await,
+                }
+            }
+            (Some(revoking), "/backchannel-logout") if revoking.takes_logouts() => {
+                self.take(request, revoking, false).await
+            }
+            (_, "/revocations" | "/backchannel-logout") => {
+                text(StatusCode::NOT_FOUND, "[revocation] does not open this\n")
+            }
+            _ => self.probe(&request),
+        }
+    }
+
+    /// Takes a revocation, or a logout.
+    async fn take(
+        &self,
+        request: Request<Incoming>,
+        revoking: &Revoking,
+        is_revocation: bool,
+    ) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "only POST");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return answer;
+        }
+        let (head, body) = request.into_parts();
+        let body = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+        let body = match body {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return problem(StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 16 KiB");
+            }
+            Ok(Err(_)) => return problem(StatusCode::BAD_REQUEST, "the body is broken"),
+            Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        };
+        let now = self.clock.now();
+        if is_revocation {
+            revoking.revoke(&body, now).await
+        } else {
+            revoking.log_out(&head.headers, &body, now).await
+        }
+    }
+
+    fn probe(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -128,6 +196,8 @@ impl Admin {
             keys: self.key_figures(),
             authorities: self.authority_figures(),
             files: self.file_figures(),
+            redis: self.redis_figures(),
+            revocations: self.revocation_figures(),
             assertion_key: self.reload_figures(),
             configuration: Some((self.reloads.get(), self.last_reload.get().seconds())),
         }
@@ -150,6 +220,20 @@ impl Admin {
     fn reload_figures(&self) -> Option<ReloadFigures> {
         let (successes, errors) = self.site().assertions.as_ref()?.reloads();
         Some(ReloadFigures { successes, errors })
+    }
+
+    fn redis_figures(&self) -> Option<RedisFigures> {
+        let site = self.site();
+        let figures = site.redis.as_ref()?.figures();
+        let (successes, errors) = (figures.answered(), figures.failed());
+        Some(RedisFigures { is_up: figures.is_up(), successes, errors })
+    }
+
+    fn revocation_figures(&self) -> Option<RevocationFigures> {
+        let site = self.site();
+        let revocations = &site.revoking.as_ref()?.revocations;
+        let age = revocations.age(self.clock.now());
+        Some(RevocationFigures { held: revocations.list().held(), age })
     }
 
     fn authority_figures(&self) -> Vec<AuthorityFigures> {
@@ -194,8 +278,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 /// Answers probes and scrapes for as long as it is polled.
 pub async fn serve(listener: TcpListener, admin: Rc<Admin>) {
     local_http::serve(listener, move |request| {
-        let response = admin.answer(&request);
-        async move { response }
+        let admin = Rc::clone(&admin);
+        async move { admin.answer(request).await }
     })
     .await;
 }

@@ -159,7 +159,7 @@ impl Running {
         compiled.standing.begin();
         let site = site(&config, &compiled);
         let Compiled { generation, tls, standing, .. } = compiled;
-        let admin = Rc::new(Admin::new(Arc::clone(&metrics), site, clock.now()));
+        let admin = Rc::new(Admin::new(Arc::clone(&metrics), site, Arc::clone(&clock)));
         let addresses: Vec<String> = listeners.sockets.iter().map(ToString::to_string).collect();
         let generation = Arc::new(generation);
         let crew = Crew {
@@ -260,6 +260,8 @@ fn site(config: &Config, compiled: &Compiled) -> Site {
         assertions: compiled.generation.assertions.clone(),
         authorities: compiled.figures.clone(),
         key_files: compiled.key_files.clone(),
+        redis: compiled.redis.clone(),
+        revoking: compiled.revoking.clone(),
         ready_requires_keys: config.admin.ready_requires_keys,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! From the ground up: `token` reads what came, `algorithm`, `key` and `jwks` hold what verifies it, `keys`
 //! keeps that fresh, `claims` turns claims into an identity, `jwt` puts these together, `introspection` and `remote` ask
-//! for an `opinion`, `api_key` reads a file, `credential` finds the token in a request and takes it out, and `cache`
+//! for an `opinion`, `api_key` reads a file, `logout` hears of sessions that have ended, `credential` finds the token in a request and takes it out, and `cache`
 //! remembers what was verified.
 
 pub mod algorithm;
@@ -15,6 +15,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod key;
 pub mod keys;
+pub mod logout;
 pub mod opinion;
 pub mod remote;
 pub mod signatures;

@@ -8,7 +8,9 @@ mod expressions;
 mod facade;
 mod identity;
 mod judges;
+mod redis;
 mod responses;
+mod revocation;
 mod routes;
 mod secrets;
 mod server;
@@ -22,10 +24,12 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::generation::Generation;
 use crate::inquiry::Figures;
+use crate::redis::Redis;
+use crate::revoking::Revoking;
 use crate::standing::{Making, Standing};
 use crate::target::PathRules;
 use arc_swap::ArcSwap;
-use authenticators::Authenticators;
+use authenticators::{Authenticators, Keeping};
 use rustls::ServerConfig;
 use std::fmt;
 use std::path::PathBuf;
@@ -72,6 +76,10 @@ pub struct Compiled {
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The key files, for metrics.
     pub key_files: Vec<Arc<KeyFile>>,
+    /// What replicas share, if they share anything.
+    pub redis: Option<Arc<Redis>>,
+    /// What is revoked, and who may add to it.
+    pub revoking: Option<Revoking>,
     /// TLS towards clients, if it is served; swapped when its files change.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
     /// What may outlive this configuration, and what must run for it on the control thread.
@@ -93,7 +101,10 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
     let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
-    let authenticators = authenticators::compile(config, world, keeps_claims, problems);
+    let revocation = revocation::draft(config, world, problems);
+    let keeping =
+        Keeping { claims: keeps_claims, watched: revocation.as_ref().map(|draft| draft.watched(world)) };
+    let authenticators = authenticators::compile(config, world, &keeping, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity = identity::compile(config, bypass, problems);
     let assertions = assertion::compile(config, identity.assertion, world, problems);
@@ -103,6 +114,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         judges::refuse_ambiguous(used, &authenticators.list, config, problems);
     }
     let facade = facade::check(config, problems);
+    let redis = redis::draft(config, world, problems);
     if problems.has_errors() {
         return None;
     }
@@ -114,6 +126,10 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         figures.push((None, Arc::clone(entitlements.inquiry.figures())));
         entitlements
     });
+    let redis = redis.map(|draft| draft.open(world));
+    let revoking = revocation
+        .zip(keeping.watched)
+        .map(|(draft, watched)| draft.open(&watched, redis.as_ref(), &list, world));
     let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
     Some(Compiled {
         generation: Generation {
@@ -121,6 +137,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             lookups,
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
             authenticators: list,
+            revocations: revoking.as_ref().map(|revoking| Arc::clone(&revoking.revocations)),
             entitlements,
             bypass,
             upstreams: upstreams?,
@@ -139,6 +156,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         stores,
         figures,
         key_files,
+        redis: redis.map(|redis| redis.value),
+        revoking,
         tls,
         standing: world.making.finish(),
         files: world.making.files(),

@@ -19,8 +19,10 @@ pub mod log;
 mod not_yet;
 pub mod policy;
 pub mod problem;
+pub mod redis;
 pub mod reference;
 mod report;
+pub mod revocation;
 pub mod schema;
 pub mod server;
 mod shape;
@@ -72,6 +74,10 @@ pub struct Config {
     pub response_headers: IndexMap<String, String>,
     /// Answers for in-app middleware that cannot be removed yet.
     pub facade: Option<facade::Facade>,
+    /// Where replicas share what they must know of each other: revocations and rate limits. Absent = kept in this process.
+    pub redis: Option<redis::Redis>,
+    /// Credentials that are ended before their time.
+    pub revocation: Option<revocation::Revocation>,
     /// What is logged to standard output.
     #[serde(default)]
     pub log: log::Log,

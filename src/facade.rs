@@ -63,7 +63,8 @@ impl Facade {
         let headers = Arc::clone(&generation.identity_headers);
         let bounds =
             Bounds { signatures: NonZeroU32::new(BOUNDS.0).unwrap_or(NonZeroU32::MIN), bytes: BOUNDS.1 };
-        let sessions = Sessions::new(&generation.authenticators, headers, bounds, tally);
+        let sessions = Sessions::new(&generation.authenticators, headers, bounds, tally)
+            .with_revocations(generation.revocations.clone());
         Self { generation, sessions, clock }
     }
 

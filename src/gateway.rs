@@ -174,6 +174,7 @@ impl Local {
         let headers = Arc::clone(&generation.identity_headers);
         let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(tally))
             .with_assertions(generation.assertions.clone())
+            .with_revocations(generation.revocations.clone())
             .keeping_claims(generation.policy.wants_claims());
         let pool = |upstream: &Arc<Upstream>| {
             let known = before.into_iter().flat_map(|before| before.forward.pools());

@@ -11,6 +11,7 @@ use crate::headers::cors::Cors;
 use crate::headers::trusted::IdentityHeaders;
 use crate::policy::{Bypass, Policy};
 use crate::proxy::connect::Upstream;
+use crate::revocation::Revocations;
 use crate::target::PathRules;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
@@ -105,6 +106,8 @@ pub struct Generation {
     pub lookups: Vec<Lookup>,
     /// Who may vouch for identities.
     pub authenticators: Vec<Arc<Authenticator>>,
+    /// What is revoked.
+    pub revocations: Option<Arc<Revocations>>,
     /// Where facts about customers are asked for.
     pub entitlements: Option<Arc<Entitlements>>,
     /// What the facade answers with.

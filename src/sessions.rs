@@ -22,6 +22,7 @@ use crate::denial::{Denial, Reason};
 use crate::headers::trusted::{IdentityHeaders, Prepared};
 use crate::identity::Identity;
 use crate::inquiry::Inquiry;
+use crate::revocation::{Revocations, Watched};
 use crate::telemetry::tally::Tally;
 use entries::{Entries, Entry, Judge};
 use session::{Basis, Known, Origin};
@@ -65,6 +66,7 @@ pub struct Sessions {
     headers: Arc<IdentityHeaders>,
     assertions: Option<Arc<Assertions>>,
     keeps_claims: bool,
+    revocations: Option<Arc<Revocations>>,
     tally: Arc<Tally>,
 }
 
@@ -91,6 +93,7 @@ impl Sessions {
             headers,
             assertions: None,
             keeps_claims: false,
+            revocations: None,
             tally,
         }
     }
@@ -107,17 +110,32 @@ impl Sessions {
         Self { keeps_claims, ..self }
     }
 
+    /// Looks at what is revoked, or does not.
+    #[must_use]
+    pub fn with_revocations(self, revocations: Option<Arc<Revocations>>) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// Why a session does not count any more although its credential is good: it was revoked, or nobody knows. To be asked for every
+    /// request, and while a long one lasts; mostly it costs two comparisons, and nothing at all without `[revocation]`.
+    #[must_use]
+    pub fn refusal(&self, session: &Session, now: UnixTime) -> Option<Denial> {
+        let reason = self.revocations.as_ref()?.refusal(session.marked.as_ref()?, now)?;
+        let why = if reason == Reason::TokenRevoked {
+            "it was revoked"
+        } else {
+            "the list of revocations is too old"
+        };
+        Some(Denial::new(reason).because(why))
+    }
+
     /// With what was verified under the configuration before, as far as it counts under this one: by authenticators that are the
     /// same, in the same place, and for the same headers.
     #[must_use]
     pub fn taking_over(mut self, before: &Self) -> Self {
         self.signatures = Rc::clone(&before.signatures);
-        let same_assertions = match (&self.assertions, &before.assertions) {
-            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        let alike = same_assertions
+        let alike = is_same(self.assertions.as_ref(), before.assertions.as_ref())
+            && is_same(self.revocations.as_ref(), before.revocations.as_ref())
             && Arc::ptr_eq(&self.headers, &before.headers)
             && self.keeps_claims == before.keeps_claims
             && self.entries.are_several() == before.entries.are_several();
@@ -152,12 +170,17 @@ impl Sessions {
             judged?
         };
         let tally = self.entries.get(session.authenticator).map(|entry| &entry.tally);
-        if session.admits(client) {
+        let refusal = if session.admits(client) {
+            self.refusal(&session, now)
+        } else {
+            Some(Denial::new(Reason::ApiKeyAddress))
+        };
+        let Some(denial) = refusal else {
             tally.inspect(|tally| tally.success.increment());
             return Ok(session);
-        }
+        };
         tally.inspect(|tally| tally.error.increment());
-        Err((session.authenticator, Denial::new(Reason::ApiKeyAddress)))
+        Err((session.authenticator, denial))
     }
 
     /// Verifies a token that is not known.
@@ -276,6 +299,7 @@ impl Sessions {
             subject: Arc::clone(&entry.id),
             ends,
             known: Known::default(),
+            marked: self.watched().map(|watched| watched.traces(&identity, None).of(key)),
             origin: self.entries.are_several().then(Box::default),
             claims: None,
             basis: Basis::Entry(entry),
@@ -309,12 +333,20 @@ impl Sessions {
             subject: Arc::clone(&vouched.subject),
             ends: vouched.expires.unwrap_or(UnixTime::NEVER),
             known: Known::default(),
+            marked: self.watched().map(|watched| {
+                let traces = vouched.traces.clone();
+                traces.unwrap_or_else(|| watched.traces(&vouched.identity, None)).of(token)
+            }),
             origin: self.entries.are_several().then(|| Box::new(self.origin(token))),
             claims: vouched.claims.clone().filter(|_| self.keeps_claims),
             basis: Basis::Word,
             identity,
         };
         Ok(self.keep(session, token, (now, answer.fresh_until)))
+    }
+
+    fn watched(&self) -> Option<&Watched> {
+        self.revocations.as_ref().map(|revocations| &**revocations.watched())
     }
 
     fn prepare(&self, identity: &Identity) -> Result<Prepared, Denial> {
@@ -405,6 +437,9 @@ impl Sessions {
             subject: verified.subject,
             ends: verified.expires.plus(jwt.leeway()),
             known: Known::default(),
+            marked: self
+                .watched()
+                .map(|watched| watched.traces(&verified.identity, Some(token.claims().members())).of(text)),
             origin: self.entries.are_several().then(|| Box::new(Origin::of(token.claims()))),
             claims: self.keeps_claims.then(|| Arc::new(token.claims().members().to_kept())),
             basis: Basis::Key(verified.key, Cell::new(keys.generation())),
@@ -420,6 +455,14 @@ impl Sessions {
 impl Judged {
     const fn first(session: Rc<Session>) -> Self {
         Self { session, again: false }
+    }
+}
+
+fn is_same<T>(own: Option<&Arc<T>>, theirs: Option<&Arc<T>>) -> bool {
+    match (own, theirs) {
+        (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 

@@ -219,20 +219,8 @@ impl Jwt {
         now: UnixTime,
         known: impl Fn(&Key) -> Option<bool>,
     ) -> Result<Verified, Refusal> {
-        let header = token.header();
-        let algorithm = algorithm::named(&header.algorithm)
-            .filter(|algorithm| self.algorithms.contains(algorithm))
-            .ok_or(Refusal::Algorithm)?;
-        let kid = header.key_id.as_deref();
-        let input = token.signing_input().as_bytes();
-        let verifies =
-            |key: &Key| known(key).unwrap_or_else(|| key.verify(algorithm, input, token.signature()));
-        let key = keys.find(kid, algorithm, verifies).map_err(|unverified| match unverified {
-            Unverified::KeyUnknown => Refusal::KeyUnknown,
-            Unverified::Algorithm => Refusal::Algorithm,
-            Unverified::Signature => Refusal::Signature,
-        })?;
-        if !self.takes_type(header.kind.as_deref()) {
+        let key = self.signed_by(token, keys, known)?;
+        if !self.takes_type(token.header().kind.as_deref()) {
             return Err(Refusal::Type);
         }
         let claims = token.claims();
@@ -244,6 +232,31 @@ impl Jwt {
         let identity = self.claims.identity(claims.members())?;
         let subject = claims::subject(&identity).ok_or_else(|| Refusal::Missing(claims::SUBJECT.into()))?;
         Ok(Verified { identity, subject, expires, key: Arc::clone(key) })
+    }
+
+    /// The key whose signature a token has; nothing else of it is looked at. `known` as in [`Jwt::verify_unless`].
+    ///
+    /// # Errors
+    /// The algorithm is not accepted, there is no such key, or the signature is not its.
+    pub fn signed_by<'a>(
+        &self,
+        token: &Jws<'_>,
+        keys: &'a KeySet,
+        known: impl Fn(&Key) -> Option<bool>,
+    ) -> Result<&'a Arc<Key>, Refusal> {
+        let header = token.header();
+        let algorithm = algorithm::named(&header.algorithm)
+            .filter(|algorithm| self.algorithms.contains(algorithm))
+            .ok_or(Refusal::Algorithm)?;
+        let kid = header.key_id.as_deref();
+        let input = token.signing_input().as_bytes();
+        let verifies =
+            |key: &Key| known(key).unwrap_or_else(|| key.verify(algorithm, input, token.signature()));
+        keys.find(kid, algorithm, verifies).map_err(|unverified| match unverified {
+            Unverified::KeyUnknown => Refusal::KeyUnknown,
+            Unverified::Algorithm => Refusal::Algorithm,
+            Unverified::Signature => Refusal::Signature,
+        })
     }
 
     /// `typ`, compared as a media type without `application/` (RFC 7515 §4.1.9).

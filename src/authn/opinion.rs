@@ -6,6 +6,7 @@ use crate::denial::{Denial, Reason};
 use crate::identity::Identity;
 use crate::inquiry::{Failure, Heard};
 use crate::json::{self, Number, Object, Value};
+use crate::revocation::{Traces, Watched};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Vouched {
     pub expires: Option<UnixTime>,
     /// What the authority said, as it stands in its answer, if expressions look at it.
     pub claims: Option<Arc<serde_json::Value>>,
+    /// What it can be revoked by, where anything can be.
+    pub traces: Option<Traces>,
 }
 
 impl Opinion {
@@ -53,7 +56,8 @@ impl Opinion {
                 .identity
                 .weight()
                 .saturating_add(vouched.subject.len())
-                .saturating_add(vouched.claims.as_deref().map_or(0, json::weight)),
+                .saturating_add(vouched.claims.as_deref().map_or(0, json::weight))
+                .saturating_add(vouched.traces.as_ref().map_or(0, Traces::weight)),
             Self::Bad(_, why) => why.len(),
         }
     }
@@ -79,6 +83,8 @@ pub struct Reading {
     pub ttl: Duration,
     /// Whether what was said is kept as it stands, for expressions that look at it.
     pub keeps_claims: bool,
+    /// What credentials can be revoked by, where anything can be.
+    pub watched: Option<Arc<Watched>>,
 }
 
 impl Reading {
@@ -111,7 +117,8 @@ impl Reading {
         let until = moments.asked.plus(self.ttl);
         let until = expires.map_or(until, |expires| until.min(expires));
         let claims = self.keeps_claims.then(|| Arc::new(members.to_kept()));
-        let opinion = Opinion::Good(Vouched { identity, subject, expires, claims });
+        let traces = self.watched.as_ref().map(|watched| watched.traces(&identity, Some(members)));
+        let opinion = Opinion::Good(Vouched { identity, subject, expires, claims, traces });
         let bytes = opinion.weight();
         Ok(Heard::until(opinion, (moments.answered, until), bytes))
     }

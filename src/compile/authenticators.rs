@@ -4,6 +4,8 @@ mod api_key;
 mod authority;
 mod jwt;
 
+pub(super) use authority::Keeping;
+
 use super::World;
 use crate::authn::api_key::KeyFile;
 use crate::authn::credential::Places;
@@ -59,7 +61,7 @@ impl DraftKind {
 pub(super) fn compile(
     config: &Config,
     world: &World,
-    keeps_claims: bool,
+    keeping: &Keeping,
     problems: &mut Problems,
 ) -> Option<Authenticators> {
     let written = &config.authenticators;
@@ -94,7 +96,7 @@ pub(super) fn compile(
                 (Kind::Jwt { jwt: Box::new(jwt), keys: keys.value }, keys.serial)
             }
             DraftKind::Authority(draft) => {
-                let inquiry = draft.open(&name, Arc::clone(&client), world, keeps_claims);
+                let inquiry = draft.open(&name, Arc::clone(&client), world, keeping);
                 compiled.figures.push((Arc::clone(&name), Arc::clone(inquiry.value.figures())));
                 let kind = if matches!(written, Written::Remote(_)) {
                     Kind::Remote(inquiry.value)

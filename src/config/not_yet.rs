@@ -38,8 +38,6 @@ pub(super) const TABLE: &[NotYet] = &[
     ),
     key("routes.rate_limit", RATE_LIMITS),
     key("rate_limits", RATE_LIMITS),
-    key("redis", "remove the table; this release keeps no state that replicas would have to share"),
-    key("revocation", "remove the table, and keep tokens short-lived (authenticators.NAME.max_lifetime)"),
     key(
         "log.audit",
         "remove the table; log.access writes one line a request, with the decision and its reason",

@@ -13,6 +13,7 @@ use crate::headers::trusted::Prepared;
 use crate::identity::Identity;
 use crate::inquiry::Answer;
 use crate::json;
+use crate::revocation::Marked;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -35,6 +36,8 @@ pub struct Session {
     pub claims: Option<Arc<Value>>,
     /// What is known besides.
     pub known: Known,
+    /// What it can be revoked by, where anything can be.
+    pub(super) marked: Option<Marked>,
     /// Where there are several authenticators, whoever judges a token is chosen by this, from the cache as well.
     pub(super) origin: Option<Box<Origin>>,
     pub(super) basis: Basis,
@@ -123,6 +126,7 @@ impl Session {
             ends: UnixTime::NEVER,
             claims: None,
             known: Known::default(),
+            marked: None,
             origin: None,
             basis: Basis::Word,
         }
@@ -159,6 +163,7 @@ impl Session {
         allocated(size_of::<Self>().saturating_add(ARC_BYTES))
             .saturating_add(self.identity.weight())
             .saturating_add(self.headers.weight())
+            .saturating_add(self.marked.as_ref().map_or(0, Marked::weight))
             .saturating_add(self.claims.as_deref().map_or(0, kept_weight))
             .saturating_add(self.origin.as_ref().map_or(0, |origin| origin.weight()))
     }

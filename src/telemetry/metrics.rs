@@ -8,6 +8,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How the keys of one authenticator are kept fresh.
 #[derive(Clone, Debug)]
@@ -55,6 +56,26 @@ pub struct FileFigures {
     pub errors: u64,
 }
 
+/// How the asking of Redis goes.
+#[derive(Clone, Copy, Debug)]
+pub struct RedisFigures {
+    /// Whether there is a connection that answers.
+    pub is_up: bool,
+    /// How many commands were answered.
+    pub successes: u64,
+    /// How many were not, or with an error.
+    pub errors: u64,
+}
+
+/// The list of what is revoked.
+#[derive(Clone, Copy, Debug)]
+pub struct RevocationFigures {
+    /// How many entries it has.
+    pub held: usize,
+    /// How long ago it was last known to be whole, if it is a copy of what is in Redis.
+    pub age: Option<Duration>,
+}
+
 /// How everything goes that the control thread does beside the requests.
 #[derive(Clone, Debug, Default)]
 pub struct Upkeep {
@@ -64,6 +85,10 @@ pub struct Upkeep {
     pub authorities: Vec<AuthorityFigures>,
     /// The key files.
     pub files: Vec<FileFigures>,
+    /// Redis.
+    pub redis: Option<RedisFigures>,
+    /// The list of what is revoked.
+    pub revocations: Option<RevocationFigures>,
     /// The key of assertions.
     pub assertion_key: Option<ReloadFigures>,
     /// The configuration, and when it was last taken over, in seconds since the epoch.
@@ -101,6 +126,8 @@ impl Metrics {
         families.extend(key_families(&upkeep.keys));
         families.extend(authority_families(&upkeep.authorities));
         families.push(file_family(&upkeep.files));
+        families.extend(redis_families(upkeep.redis));
+        families.extend(revocation_families(upkeep.revocations));
         families.push(reload_family(
             "sidegate_assertion_key_reloads_total",
             "Readings of the key of assertions after its file had changed.",
@@ -222,6 +249,45 @@ fn file_family(files: &[FileFigures]) -> MetricFamily {
         MetricType::COUNTER,
         reloads.collect(),
     )
+}
+
+fn redis_families(figures: Option<RedisFigures>) -> [MetricFamily; 2] {
+    let commands = figures.map(|figures| [("error", figures.errors), ("success", figures.successes)]);
+    let commands =
+        commands.into_iter().flatten().map(|(result, count)| counter(&[("result", result)], count));
+    [
+        family(
+            "sidegate_redis_commands_total",
+            "Commands that were given to Redis.",
+            MetricType::COUNTER,
+            commands.collect(),
+        ),
+        family(
+            "sidegate_redis_up",
+            "1 while Redis answers, 0 while it is away.",
+            MetricType::GAUGE,
+            figures.map(|figures| gauge(&[], figures.is_up.into())).into_iter().collect(),
+        ),
+    ]
+}
+
+fn revocation_families(figures: Option<RevocationFigures>) -> [MetricFamily; 2] {
+    let held = figures.map(|figures| u64::try_from(figures.held).unwrap_or(u64::MAX));
+    let age = figures.and_then(|figures| figures.age);
+    [
+        family(
+            "sidegate_revocations",
+            "Entries of the list of what is revoked.",
+            MetricType::GAUGE,
+            held.map(|held| gauge(&[], held)).into_iter().collect(),
+        ),
+        family(
+            "sidegate_revocation_list_age_seconds",
+            "How long ago the copy of the list was last known to be whole.",
+            MetricType::GAUGE,
+            age.map(|age| gauge(&[], age.as_secs())).into_iter().collect(),
+        ),
+    ]
 }
 
 /// Sums what every worker counted.
@@ -417,7 +483,10 @@ const fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{AuthorityFigures, FileFigures, KeyFigures, Metrics, ReloadFigures, Upkeep};
+    use super::{
+        AuthorityFigures, FileFigures, KeyFigures, Metrics, RedisFigures, ReloadFigures, RevocationFigures,
+        Upkeep,
+    };
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
     use crate::telemetry::tally::{Decision, Finished};
@@ -456,6 +525,8 @@ mod tests {
             keys: vec![keys],
             authorities,
             files: vec![file],
+            redis: Some(RedisFigures { is_up: true, successes: 3, errors: 6 }),
+            revocations: Some(RevocationFigures { held: 8, age: Some(Duration::from_millis(9900)) }),
             assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
             configuration: Some((ReloadFigures { successes: 7, errors: 1 }, 1_800_000_001)),
         });
@@ -474,6 +545,10 @@ mod tests {
             "sidegate_entitlement_fetches_total{result=\"error\"} 0",
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
             "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
+            "sidegate_redis_up 1",
+            "sidegate_revocations 8",
+            "sidegate_revocation_list_age_seconds 9",
+            "sidegate_redis_commands_total{result=\"error\"} 6",
             "sidegate_config_reloads_total{result=\"success\"} 7",
             "sidegate_config_last_reload_success_timestamp_seconds 1800000001",
         ] {

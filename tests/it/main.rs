@@ -70,8 +70,11 @@ mod paths;
 mod policy_tests;
 #[cfg(test)]
 mod reload;
+mod redis;
 #[cfg(test)]
 mod remote;
+#[cfg(test)]
+mod revocation;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

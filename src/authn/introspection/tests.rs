@@ -29,6 +29,7 @@ fn endpoint(client: &Arc<Scripted>, method: ClientAuth, audiences: &[&str], ttl:
             claims: ClaimMap::new(&IndexMap::new()).unwrap().built_in("opaque", KIND),
             ttl: Duration::from_secs(ttl),
             keeps_claims: false,
+            watched: None,
         },
         timeout: Duration::from_secs(2),
         client: client.clone(),

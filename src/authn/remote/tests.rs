@@ -22,6 +22,7 @@ fn service(client: &Arc<Scripted>, method: RemoteMethod) -> Service {
             claims: ClaimMap::new(&IndexMap::new()).unwrap().built_in("session", KIND),
             ttl: Duration::from_secs(30),
             keeps_claims: false,
+            watched: None,
         },
         timeout: Duration::from_secs(2),
         client: client.clone(),

@@ -12,6 +12,7 @@ use crate::config::claim::ClaimSource;
 use crate::config::problem::{KeyPath, Problems};
 use crate::inquiry::{Inquiry, Settings};
 use crate::outbound::{HttpClient, is_http};
+use crate::revocation::Watched;
 use crate::standing::{Fingerprint, Kept, Running};
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ impl Draft {
         let credentials =
             Credentials { id: written.client_id.clone(), secret: secret?, method: written.client_auth };
         let audiences = written.audience.iter().cloned().collect();
-        let reading = Reading { audiences, claims: claims?, ttl: written.ttl.0, keeps_claims: false };
+        let reading =
+            Reading { audiences, claims: claims?, ttl: written.ttl.0, keeps_claims: false, watched: None };
         Some(Self::Introspection { written: written.clone(), credentials, reading })
     }
 
@@ -53,17 +55,18 @@ impl Draft {
     ) -> Option<Self> {
         check_url(&written.url, at, problems);
         let claims = claims(&written.claims, (name, remote::KIND), at, problems)?;
-        let reading = Reading { audiences: Vec::new(), claims, ttl: written.ttl.0, keeps_claims: false };
+        let reading =
+            Reading { audiences: Vec::new(), claims, ttl: written.ttl.0, keeps_claims: false, watched: None };
         Some(Self::Remote { written: written.clone(), reading })
     }
 
-    /// Makes it one that can be asked, and that keeps what it hears for expressions if they look at it.
+    /// Makes it one that can be asked, and that keeps of what it hears what will be looked at.
     pub(super) fn open(
         self,
         name: &Arc<str>,
         client: Arc<dyn HttpClient>,
         world: &World,
-        keeps_claims: bool,
+        keeping: &Keeping,
     ) -> Kept<Inquiry<Opinion>> {
         let made_of = match &self {
             Self::Introspection { written, credentials, .. } => {
@@ -71,9 +74,10 @@ impl Draft {
             }
             Self::Remote { written, .. } => Fingerprint::of(written),
         };
-        let made_of = made_of.and(&[u8::from(keeps_claims)]);
+        let made_of = made_of.and(&[u8::from(keeping.claims)]);
+        let made_of = keeping.watched.iter().fold(made_of, |made_of, kept| made_of.and_serial(kept.serial));
         let make = || {
-            let (inquiry, running) = self.make(name, client, world, keeps_claims);
+            let (inquiry, running) = self.make(name, client, world, keeping);
             (inquiry, Some(running))
         };
         world.making.keep_always(format!("authenticators.{name}.inquiry"), made_of, make)
@@ -84,11 +88,12 @@ impl Draft {
         name: &Arc<str>,
         client: Arc<dyn HttpClient>,
         world: &World,
-        keeps_claims: bool,
+        keeping: &Keeping,
     ) -> (Arc<Inquiry<Opinion>>, Running) {
         let (name, clock) = (Arc::clone(name), Arc::clone(&world.clock));
         let (Self::Introspection { reading, .. } | Self::Remote { reading, .. }) = &mut self;
-        reading.keeps_claims = keeps_claims;
+        reading.keeps_claims = keeping.claims;
+        reading.watched = keeping.watched.as_ref().map(|kept| Arc::clone(&kept.value));
         match self {
             Self::Introspection { written, credentials, reading } => {
                 let timeout = written.timeout.0;
@@ -116,6 +121,15 @@ impl Draft {
             }
         }
     }
+}
+
+/// What is kept of the answers of authorities.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    /// All of it, for expressions.
+    pub(crate) claims: bool,
+    /// What credentials can be revoked by.
+    pub(crate) watched: Option<Kept<Watched>>,
 }
 
 fn check_url(url: &str, at: &KeyPath, problems: &mut Problems) {
