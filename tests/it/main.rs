@@ -69,8 +69,9 @@ mod paths;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
-mod reload;
 mod redis;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
