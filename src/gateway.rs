@@ -3,6 +3,7 @@
 //! [`decide`] holds everything that admits or refuses, in the order in which it happens. What it lets through is forwarded
 //! or becomes a tunnel in `Local::serve`. There is one exit for refusals and one finish for the record.
 
+use crate::allowance::Allowance;
 use crate::authn::cache::Bounds;
 use crate::clock::UnixTime;
 use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
@@ -14,6 +15,7 @@ use crate::policy::Route;
 use crate::proxy::connect::Upstream;
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
 use crate::proxy::pool::Pool;
+use crate::proxy::rate_fields::tell;
 use crate::proxy::request_body::{ClientBody, RequestBody};
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::response_body::ResponseBody;
@@ -217,6 +219,7 @@ impl Local {
         let authorities = Authorities {
             sessions: &self.sessions,
             entitlements: self.generation.entitlements.as_ref(),
+            limiter: self.generation.limiter.as_deref(),
             tally: &self.tally,
         };
         let mut recording = Recording { local: self, record: &mut *record };
@@ -284,6 +287,9 @@ impl Local {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(X_REQUEST_ID, record.request_id().clone());
+        if let Some(allowance) = record.allowance() {
+            tell(headers, allowance, (self.generation.rate_fields, record.at()), record.is_limited());
+        }
     }
 }
 
@@ -312,6 +318,10 @@ impl Observer for Recording<'_> {
 
     fn identified(&mut self, session: &Session) {
         self.record.identified(&session.identity, &session.subject);
+    }
+
+    fn limited(&mut self, allowance: &Allowance) {
+        self.record.limited(*allowance);
     }
 
     fn allowed(&mut self) {

@@ -21,6 +21,7 @@
 //! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
 
 pub mod admin;
+pub mod allowance;
 pub mod app;
 pub mod assertion;
 pub mod authn;
@@ -51,6 +52,7 @@ pub mod pem;
 pub mod policy;
 pub mod proxy;
 pub mod quotas;
+pub mod rates;
 pub mod redis;
 pub mod reload;
 pub mod request_id;

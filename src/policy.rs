@@ -1,6 +1,7 @@
 //! The rules: which one holds for a request, and what it demands. Pure: no clock, no network, no cache.
 
 pub mod expression;
+pub mod rate;
 pub mod requirement;
 pub mod route;
 pub mod router;

@@ -5,6 +5,7 @@ pub mod exchange;
 pub mod forward;
 pub mod frames;
 pub mod pool;
+pub mod rate_fields;
 pub mod request_body;
 pub mod respond;
 pub mod response_body;

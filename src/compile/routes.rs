@@ -1,6 +1,6 @@
 //! `[policy]` and `[[routes]]` → [`Policy`].
 
-use super::{expressions, warnings};
+use super::{expressions, rate_limits, warnings};
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
@@ -94,6 +94,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         upstream: 0,
         rewrite: None,
         websocket: WebSocketRules::default(),
+        rate_limits: rate_limits::of_policy(config, problems),
     };
     expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
     warnings::of_requirements(&route, true, &at.key("require"), problems);
@@ -162,6 +163,7 @@ fn route(
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
+        rate_limits: rate_limits::of_route(written, (access, &fallback.rate_limits), config, at, problems),
     };
     warnings::of_requirements(&route, false, at, problems);
     route

@@ -23,8 +23,6 @@ const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -
     NotYet { pattern, value: Some(value), hint }
 }
 
-const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
-
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[
     key(
@@ -36,8 +34,6 @@ pub(super) const TABLE: &[NotYet] = &[
         "close",
         "use \"http\": the handshake is refused with a status, before the upgrade",
     ),
-    key("routes.rate_limit", RATE_LIMITS),
-    key("rate_limits", RATE_LIMITS),
     key(
         "log.audit",
         "remove the table; log.access writes one line a request, with the decision and its reason",

@@ -1,5 +1,6 @@
 //! `[policy]` and `[[routes]]`: the rules.
 
+use super::rate_limit::RateLimit;
 use super::units::OneOrMany;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ pub struct Policy {
     pub mode: Mode,
     /// What an identity must have.
     pub require: Require,
+    /// How many requests in how much time, counted over all routes without a `rate_limit` of their own.
+    pub rate_limit: Option<OneOrMany<RateLimit>>,
 }
 
 /// Who is let in.
@@ -102,6 +105,8 @@ pub struct Route {
     /// What an identity must have, besides what the policy requires.
     #[serde(default)]
     pub require: Require,
+    /// How many requests in how much time; default: as the policy says. A list: all of them hold; an empty one: none.
+    pub rate_limit: Option<OneOrMany<RateLimit>>,
     /// How WebSockets are treated.
     #[serde(default)]
     pub websocket: WebSocket,

@@ -1,6 +1,7 @@
 //! One compiled rule, and the permit that only it can give.
 
 use super::expression::Circumstances;
+use super::rate::RateLimit;
 use super::requirement::Requirements;
 use super::router::Pattern;
 use crate::clock::UnixTime;
@@ -36,6 +37,8 @@ pub struct Route {
     pub rewrite: Option<(Prefix, Prefix)>,
     /// How WebSockets are treated.
     pub websocket: WebSocketRules,
+    /// How many requests in how much time.
+    pub rate_limits: Arc<[RateLimit]>,
 }
 
 /// How WebSockets are treated.
@@ -241,6 +244,7 @@ mod tests {
             upstream: 3,
             rewrite: None,
             websocket: WebSocketRules::default(),
+            rate_limits: [].into(),
         }
     }
 

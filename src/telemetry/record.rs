@@ -2,6 +2,7 @@
 
 use super::access_log::{AccessLog, Line};
 use super::tally::{Decision, Finished, RouteTally, Tally, method_label};
+use crate::allowance::Allowance;
 use crate::clock::{Clock, UnixTime};
 use crate::denial::{Denial, Reason};
 use crate::identity::{Attribute, Identity};
@@ -87,6 +88,7 @@ pub struct Record {
     reason: Reason,
     upstream_duration: Option<Duration>,
     bytes: u64,
+    allowance: Option<Box<Allowance>>,
     words: Option<Box<Words>>,
 }
 
@@ -106,6 +108,7 @@ impl Record {
             reason: Reason::HeadMalformed,
             upstream_duration: None,
             bytes: 0,
+            allowance: None,
             words: recorder.log.is_some().then(Box::default),
             recorder: Rc::clone(recorder),
         }
@@ -173,6 +176,27 @@ impl Record {
             words.customer_id =
                 id.filter(|id| matches!(id, Attribute::Text(_) | Attribute::Integer(_))).cloned();
         }
+    }
+
+    /// What is left of the tightest rate limit.
+    pub fn limited(&mut self, allowance: Allowance) {
+        // Of two stages the tighter one is told.
+        let tighter = |told: &Allowance| allowance.wait >= told.wait && allowance.remaining <= told.remaining;
+        if self.allowance.as_deref().is_none_or(tighter) {
+            self.allowance = Some(Box::new(allowance));
+        }
+    }
+
+    /// The same, for the response.
+    #[must_use]
+    pub fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_deref()
+    }
+
+    /// Whether it was refused for a rate limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.reason == Reason::RateLimited && self.decision == Decision::Deny
     }
 
     /// The request was let through.

@@ -69,6 +69,8 @@ mod paths;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod redis;
 #[cfg(test)]
 mod reload;
