@@ -91,10 +91,12 @@ pub(super) fn entries(answer: Value) -> Option<Vec<(String, Vec<String>)>> {
 
 /// A text; what is no UTF-8 is none of ours, and reads as something else.
 pub(super) fn text(value: Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
+    if let Value::BulkString(bytes) = value {
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    } else if let Value::SimpleString(text) = value {
+        Some(text)
+    } else {
+        None
     }
 }
 

@@ -1,5 +1,6 @@
 //! Revocations that replicas share through a real Redis, which dies, hangs, forgets and comes back.
 
+use super::logout::{logout, post};
 use super::{SECRET, assert_revoked, revocation, revoke, revoking, send, sha256};
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
@@ -183,4 +184,45 @@ fn a_redis_that_hangs_delays_no_request() {
     wait::until_true("Redis is back", || gate.metric("redis_up", &[]) > 0.5);
     revoke(&gate, "sid", "good");
     assert_revoked(&gate, &good);
+}
+
+#[test]
+fn the_rights_that_the_documentation_names_suffice() {
+    let Some(redis) = RedisServer::start("the_rights_that_the_documentation_names_suffice") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md")).unwrap();
+    let rights = page.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    assert_eq!(redis.command(rights), "OK");
+    assert_eq!(redis.command("ACL SETUSER default off"), "OK");
+    let start = || {
+        Setup::guarded(&service, &idp)
+            .with(&revocation("\"sid\""))
+            .with("\n[redis]\nurl_env = \"REDIS_URL\"\n")
+            .env("REDIS_URL", &format!("redis://sidegate:password@127.0.0.1:{}/1", redis.port()))
+            .env("REVOCATION_TOKEN", SECRET)
+            .start()
+    };
+    let (one, other) = (start(), start());
+    revoke(&one, "sid", "s-1");
+    await_revoked(&other, &token(&idp, "s-1"));
+    let printed = [one.log_lines(), other.log_lines()].concat().concat();
+    assert!(!printed.contains("password") && !printed.contains("NOPERM"), "{printed}");
+}
+
+#[test]
+fn a_logout_reaches_every_replica() {
+    let Some(redis) = RedisServer::start("a_logout_reaches_every_replica") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let start = || setup(&service, &idp, &redis, "logout_audience = \"app\"").start();
+    let (one, other) = (start(), start());
+    let issued = now() - 10;
+    let of = |seconds: i64| idp.token().claim("iat", issued + seconds).build();
+    let logout = logout(&idp, "1").claim("iat", issued).claim("sub", "user-1").build();
+    send(&other, &of(0)).expect(200, "good");
+    post(&one, &logout).expect(200, "logged out");
+    await_revoked(&other, &of(0));
+    send(&other, &of(1)).expect(200, "came back");
+    let late = start();
+    assert_revoked(&late, &of(0));
+    send(&late, &of(1)).expect(200, "came back");
 }
