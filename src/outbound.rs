@@ -10,6 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,12 +126,22 @@ impl ReqwestClient {
         client.map(Self).map_err(|error| setup(&error))
     }
 
+    /// Sends a request, and once more if a connection broke before the head of an answer: servers close connections that
+    /// nobody uses, some in the very moment in which one is used. Whatever is asked here is a question and changes nothing.
+    async fn execute(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
+        let again = request.try_clone();
+        match (self.0.execute(request).await, again) {
+            (Err(error), Some(again)) if is_cut_off(&error) => self.0.execute(again).await,
+            (answered, _) => answered,
+        }
+    }
+
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
             return Err(HttpError::Url);
         }
         let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Url)?;
-        let mut response = self.0.execute(request).await.map_err(failure)?;
+        let mut response = self.execute(request).await.map_err(failure)?;
         let limit = u64::try_from(MAX_BODY_BYTES).unwrap_or(u64::MAX);
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(HttpError::TooLarge);
@@ -167,6 +178,20 @@ fn failure(error: reqwest::Error) -> HttpError {
     } else {
         HttpError::Exchange(chain(&error))
     }
+}
+
+/// Whether a connection that had come about was closed or reset before anything of an answer came.
+fn is_cut_off(error: &reqwest::Error) -> bool {
+    let mut source = error.source().filter(|_| !error.is_connect() && !error.is_timeout());
+    while let Some(error) = source {
+        let by_http = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        let by_system = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if by_http || matches!(by_system, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// An error and everything behind it, in one line.

@@ -79,7 +79,14 @@ impl Reloader {
         // Stamps are taken before the files are read: what is written meanwhile is noticed later.
         let own = Stamp::of(&file);
         let read = self.read_in(&file, &making);
-        self.watch(making.files());
+        let mut files = making.files();
+        if read.is_err() {
+            // What is wrong may be wrong because of them, though this text does not get so far as to name them.
+            files.extend(self.watched.iter().skip(1).map(|(path, _)| path.clone()));
+            files.sort();
+            files.dedup();
+        }
+        self.watch(files);
         if let Some((_, stamp)) = self.watched.first_mut() {
             *stamp = own;
         }

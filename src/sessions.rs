@@ -45,6 +45,12 @@ enum Lacking {
     Id(Option<Box<str>>),
 }
 
+/// A session, and whether its token was seen before.
+struct Judged {
+    session: Rc<Session>,
+    again: bool,
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Denied(refusal.denial())
@@ -187,7 +193,6 @@ impl Sessions {
         token: &str,
         now: UnixTime,
     ) -> Result<Rc<Session>, (usize, Denial)> {
-        self.tally.cache_misses.increment();
         let judged = match self.entries.judge_of(candidates, || self.origin(token)) {
             Judge::Jwt => match self.judge(candidates, token, now) {
                 // Rare, and in a box, or every request would carry along the room for it.
@@ -196,10 +201,15 @@ impl Sessions {
                 }
                 judged => judged,
             },
-            Judge::File(place, file) => self.look_up((place, file), token, now),
-            Judge::Authority(place, inquiry) => Box::pin(self.inquire((place, inquiry), token, now)).await,
+            Judge::File(place, file) => self.look_up((place, file), token, now).map(Judged::first),
+            Judge::Authority(place, inquiry) => {
+                Box::pin(self.inquire((place, inquiry), token, now)).await.map(Judged::first)
+            }
         };
-        judged.map_err(|(place, failure)| {
+        let again = judged.as_ref().is_ok_and(|judged| judged.again);
+        let lookups = if again { &self.tally.cache_hits } else { &self.tally.cache_misses };
+        lookups.increment();
+        judged.map(|judged| judged.session).map_err(|(place, failure)| {
             if let Some(entry) = self.entries.get(place) {
                 entry.tally.error.increment();
             }
@@ -221,7 +231,7 @@ impl Sessions {
         candidates: &[usize],
         token: &str,
         now: UnixTime,
-    ) -> Result<Rc<Session>, (usize, Failure)> {
+    ) -> Result<Judged, (usize, Failure)> {
         loop {
             let Some(entry) = self.entries.get(place) else {
                 return Err((place, Failure::Keys(Lacking::All)));
@@ -358,12 +368,7 @@ impl Sessions {
     }
 
     /// Reads a token and judges it with the keys that there are.
-    fn judge(
-        &self,
-        candidates: &[usize],
-        token: &str,
-        now: UnixTime,
-    ) -> Result<Rc<Session>, (usize, Failure)> {
+    fn judge(&self, candidates: &[usize], token: &str, now: UnixTime) -> Result<Judged, (usize, Failure)> {
         let mut space = self.space.take();
         let first = self.entries.first_jwt(candidates);
         let judged = Jws::parse(token, &mut space)
@@ -378,7 +383,7 @@ impl Sessions {
         candidates: &[usize],
         (text, token): (&str, &Jws<'_>),
         now: UnixTime,
-    ) -> Result<Rc<Session>, (usize, Failure)> {
+    ) -> Result<Judged, (usize, Failure)> {
         let claims = token.claims();
         let names = |jwt: &Jwt| {
             let audience = claims.audience();
@@ -397,7 +402,7 @@ impl Sessions {
         (place, entry): (usize, &Entry),
         (text, token): (&str, &Jws<'_>),
         now: UnixTime,
-    ) -> Result<Rc<Session>, Failure> {
+    ) -> Result<Judged, Failure> {
         let (jwt, keys) = entry.jwt().ok_or(Failure::Keys(Lacking::All))?;
         let keys = keys.current(now).ok_or(Failure::Keys(Lacking::All))?;
         // Of several keys of one id, the one that is asked about last is the one that counts.
@@ -424,6 +429,7 @@ impl Sessions {
             refusal.into()
         })?;
         let headers = self.prepare(&verified.identity).map_err(Failure::Denied)?;
+        let again = new.get().is_none();
         note(true);
         let session = Session {
             authenticator: place,
@@ -439,7 +445,16 @@ impl Sessions {
             basis: Basis::Key(verified.key, Cell::new(keys.generation())),
             identity: verified.identity,
         };
-        Ok(self.keep(session, text, (now, verified.expires)))
+        // Most tokens of a flood come once: all that one leads to is kept from the second time on.
+        let session =
+            if again { self.keep(session, text, (now, verified.expires)) } else { Rc::new(session) };
+        Ok(Judged { session, again })
+    }
+}
+
+impl Judged {
+    const fn first(session: Rc<Session>) -> Self {
+        Self { session, again: false }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::telemetry::record::Recorder;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
 use crate::wire::buffers;
+use socket2::{Domain, SockRef};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -33,10 +34,13 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 /// How often a draining worker looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
+
+/// How long a draining worker goes on accepting: whoever the kernel has told that it is connected must be served.
+const LAST_CALL: Duration = Duration::from_millis(50);
 
 /// How long tunnels may take to say goodbye once the grace is over.
 const FAREWELL: Duration = Duration::from_millis(2500);
@@ -257,7 +261,9 @@ impl Worker {
         let deadline = after(Instant::now(), grace);
         loop {
             tokio::time::sleep(DRAIN_TICK).await;
-            if tally.connections.value() <= tally.tunnels.value() || Instant::now() >= deadline {
+            let now = Instant::now();
+            let served = tally.connections.value() <= tally.tunnels.value();
+            if (served && now >= self.last_call()) || now >= deadline {
                 break;
             }
         }
@@ -297,18 +303,27 @@ impl Worker {
         }
     }
 
-    /// What is accepted next; nothing once draining has begun and the kernel's backlog is empty.
-    async fn accepted<T>(&self, accept: impl Future<Output = T>) -> Option<T> {
+    fn last_call(&self) -> Instant {
+        after(self.ending.since(), LAST_CALL)
+    }
+
+    /// What is accepted next; nothing once the last call of a draining worker is over.
+    async fn accepted<T>(&self, listener: SockRef<'_>, accept: impl Future<Output = T>) -> Option<T> {
+        let closing = async {
+            self.ending.begun().await;
+            turn_newcomers_away(&listener);
+            sleep_until(self.last_call()).await;
+        };
         tokio::select! {
             biased;
             accepted = accept => Some(accepted),
-            () = self.ending.begun() => None,
+            () = closing => None,
         }
     }
 
     async fn accept_tcp(self: &Rc<Self>, listener: &TcpListener) {
         loop {
-            match self.accepted(listener.accept()).await {
+            match self.accepted(SockRef::from(listener), listener.accept()).await {
                 None => return,
                 Some(Ok((stream, address))) => {
                     // Beyond the limit this connection waits here, and all others in the kernel's backlog.
@@ -322,7 +337,7 @@ impl Worker {
 
     async fn accept_unix(self: &Rc<Self>, listener: &UnixListener) {
         loop {
-            match self.accepted(listener.accept()).await {
+            match self.accepted(SockRef::from(listener), listener.accept()).await {
                 None => return,
                 Some(Ok((stream, _))) => {
                     let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
@@ -408,6 +423,30 @@ impl Drop for Counted {
         self.worker.load().fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Lets the kernel drop what would open new connections, and nothing else. Closing a listener resets those connections that
+/// it was not asked for yet, and with them requests that are on their way; so first there must be no more of them. Whoever
+/// knocks meanwhile knocks once more a second later, and finds the door closed.
+#[cfg(target_os = "linux")]
+fn turn_newcomers_away(listener: &SockRef<'_>) {
+    use socket2::SockFilter;
+    // Classic BPF over the TCP header (RFC 9293 §3.1): drop a segment that has SYN and not ACK, pass every other one.
+    let program = [
+        SockFilter::new(0x30, 0, 0, 13),
+        SockFilter::new(0x54, 0, 0, 0x12),
+        SockFilter::new(0x15, 0, 1, 0x02),
+        SockFilter::new(0x06, 0, 0, 0),
+        SockFilter::new(0x06, 0, 0, u32::MAX),
+    ];
+    let is_tcp = listener.domain().is_ok_and(|domain| domain != Domain::UNIX);
+    // Where it is not allowed, the moment between the last accept and the close remains.
+    if is_tcp {
+        listener.attach_filter(&program).ok();
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+const fn turn_newcomers_away(_: &SockRef<'_>) {}
 
 async fn rest(error: &io::Error) {
     // A client that went away before it was accepted is no reason to rest.

@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// How many signatures the process remembers that were found good, and how much memory the sessions of tokens may take.
-const SESSIONS: (u32, u64) = (400_000, 24 << 20);
+const SESSIONS: (u32, u64) = (400_000, 16 << 20);
 
 /// The same for one worker. More would hardly spare it anything: a token whose session had to go is read once more, and only
 /// its signature need not be verified.
-const SESSIONS_OF_ONE: (u32, u64) = (100_000, 8 << 20);
+const SESSIONS_OF_ONE: (u32, u64) = (100_000, 4 << 20);
 
 /// What all workers are made of.
 pub(super) struct Crew<'a> {

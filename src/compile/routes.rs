@@ -57,6 +57,8 @@ pub(super) fn compile(config: &Config, paths: PathRules, problems: &mut Problems
     };
     warnings::of_rules(&router, &compiled, &fallback, problems);
     warnings::of_routes(&config.routes, &router, &compiled, &fallback, problems);
+    warnings::of_names(&config.routes, problems);
+    warnings::of_quotas(config, problems);
     warnings::of_the_unprotected(&config.routes, &compiled, &fallback, problems);
     let used = compiled.iter().chain([&fallback]).map(|route| Arc::clone(&route.authenticators)).collect();
     Some((Policy::new(router, compiled, fallback), used))

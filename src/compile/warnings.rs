@@ -1,7 +1,10 @@
 //! What is allowed, but probably not what was meant: `check` says so, and sidegate starts all the same.
 
+use super::expressions::establishes;
+use crate::config::Config;
 use crate::config::policy::{Access, Mode, Route as Written};
 use crate::config::problem::{KeyPath, Problems};
+use crate::identity::QUOTAS;
 use crate::policy::Route;
 use crate::policy::router::{Landing, Router, Rule};
 
@@ -139,6 +142,42 @@ pub(super) fn of_the_unprotected(
         "require something in [policy.require], or let [policy] deny what no route is for; require.inherit = false on a route says \
          that it is meant",
     );
+}
+
+/// Routes that were given one name are one in logs and metrics; that those of one path are, unless they are named, is known.
+pub(super) fn of_names(written: &[Written], problems: &mut Problems) {
+    for (index, route) in written.iter().enumerate() {
+        let Some(name) = &route.name else { continue };
+        if let Some(earlier) =
+            written.iter().take(index).position(|earlier| earlier.name.as_ref() == Some(name))
+        {
+            let at = KeyPath::root("routes").index(index).key("name");
+            let message = format!(
+                "routes[{earlier}] has the name {name:?} as well: logs and metrics count them as one"
+            );
+            problems.warning(at, message, "give each a name of its own");
+        }
+    }
+}
+
+/// Quotas that nobody can have: whatever requires one lets nobody through.
+pub(super) fn of_quotas(config: &Config, problems: &mut Problems) {
+    let known = config.entitlements.is_some()
+        || config.authenticators.values().any(|authenticator| establishes(authenticator, QUOTAS));
+    if known {
+        return;
+    }
+    let routes = config.routes.iter().enumerate();
+    let routes = routes.map(|(index, route)| (KeyPath::root("routes").index(index), &route.require));
+    for (at, require) in std::iter::once((KeyPath::root("policy"), &config.policy.require)).chain(routes) {
+        if require.quotas.values().any(|least| *least > 0) {
+            problems.warning(
+                at.key("require").key("quotas"),
+                "nothing says what anybody's quotas are: they count as 0, and everybody is refused",
+                "add [entitlements], or claims.quotas to an authenticator",
+            );
+        }
+    }
 }
 
 /// The rule that would hold for the paths of this one without it, if it requires something of an identity.

@@ -44,10 +44,16 @@ impl Drain {
         self.begun.get().is_some()
     }
 
+    /// When that was said; now, if it was not.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.begun.get().unwrap_or_else(Instant::now)
+    }
+
     /// Until when an idle client may send what it had begun to send when it could not know yet.
     #[must_use]
     pub fn patience(&self) -> Instant {
-        after(self.begun.get().unwrap_or_else(Instant::now), PATIENCE)
+        after(self.since(), PATIENCE)
     }
 
     /// Tells every tunnel to close.

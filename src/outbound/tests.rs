@@ -125,6 +125,34 @@ async fn failures_are_told_apart_and_hold_no_url() {
 }
 
 #[tokio::test]
+async fn a_question_on_a_connection_that_is_just_closed_is_put_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/doc", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let mut answered = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(&plain("200 OK", "", "{}")).await.unwrap();
+            answered += 1;
+            // The next question on this connection meets a server that has had enough of it.
+            if answered < 3 {
+                read_head(&mut stream).await;
+            }
+        }
+    });
+    let client = client();
+    for round in 0..3 {
+        assert_eq!(document(&client, &url).await.unwrap(), "{}", "{round}");
+    }
+    server.abort();
+    // One that does so always is not asked for ever.
+    let (hang_up, server) = once(Vec::new()).await;
+    assert!(document(&client, &hang_up).await.is_err());
+    server.abort();
+}
+
+#[tokio::test]
 async fn a_certificate_must_be_trusted() {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let certificate = issued.cert.der().clone();

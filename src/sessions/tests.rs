@@ -154,8 +154,10 @@ async fn a_token_is_judged_once_and_known_after_that() {
     assert_eq!(&*session.subject, "u");
     assert!(session.identity.set_contains("scopes", "b"));
     assert_eq!(session.headers.iter().count(), 1);
-    assert!(Rc::ptr_eq(&session, &bench.session(&token).await.unwrap()));
-    assert_eq!((bench.lookups(), bench.results()), ((1, 1), (2, 0)));
+    let again = bench.session(&token).await.unwrap();
+    assert!(!Rc::ptr_eq(&session, &again), "most tokens of a flood come once");
+    assert!(Rc::ptr_eq(&again, &bench.session(&token).await.unwrap()));
+    assert_eq!((bench.lookups(), bench.results()), ((2, 1), (3, 0)));
     sleep(Duration::from_secs(5000)).await;
     assert!(bench.session(&token).await.is_ok(), "the leeway");
     sleep(Duration::from_secs(60)).await;
@@ -169,7 +171,7 @@ async fn of_a_token_whose_session_had_to_go_all_but_the_signature_is_judged_agai
     for _ in 0..3 {
         assert_eq!(bench.reason(&token).await, Reason::Allowed);
     }
-    assert_eq!((bench.lookups(), bench.results()), ((0, 3), (3, 0)));
+    assert_eq!((bench.lookups(), bench.results()), ((2, 1), (3, 0)));
     assert_eq!(bench.reason(&forged()).await, Reason::TokenSignature);
     bench.issuer.says(&[jwk(&OTHER_RSA, "k"), jwk(&RSA, "other")]);
     sleep(Duration::from_secs(61)).await;
@@ -261,7 +263,7 @@ async fn whoever_would_judge_a_token_is_whose_session_it_finds() {
                 assert_eq!(found, place, "{changes}");
             }
         }
-        assert_eq!(bench.lookups().0, if bytes == 0 { 0 } else { 3 });
+        assert_eq!(bench.lookups().0, 3, "at the second time, with a session in the cache or without");
         let both = mint(json!({"aud": ["api", "other"]}));
         for (candidates, place) in [([0, 1], 0), ([1, 0], 1), ([0, 1], 0)] {
             let now = bench.clock.now();

@@ -6,7 +6,9 @@ use crate::support::http2::Http2;
 use crate::support::request::get;
 use crate::support::service::{Service, accepts};
 use crate::support::setup::Setup;
-use crate::support::wait::{until, until_true};
+use crate::support::wait::{let_pass, until, until_true};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -132,4 +134,92 @@ fn a_body_in_flight_is_finished() {
     client.reply().expect(200, "uploaded while draining");
     assert_eq!(service.only().body, b"body");
     assert_eq!(gate.wait_exit(), Some(0));
+}
+
+/// What became of the requests of one client.
+#[derive(Debug, Default)]
+struct Fate {
+    answered: usize,
+    /// The connection was refused, so there was no request.
+    refused: bool,
+}
+
+/// Sends requests until nobody accepts a connection any more. Each that was sent must be answered, and whole; but a client
+/// that waits between requests may find that its connection was closed in the meantime.
+fn hammer(address: &str, on_one_connection: usize, pause: Duration) -> Result<Fate, String> {
+    let mut fate = Fate::default();
+    loop {
+        let stream = TcpStream::connect(address);
+        let Ok(stream) = stream else { return Ok(Fate { refused: true, ..fate }) };
+        let mut stream = BufReader::new(stream);
+        for number in 0..on_one_connection {
+            if number > 0 && !pause.is_zero() {
+                let_pass(pause);
+                stream.get_ref().set_nonblocking(true).unwrap();
+                let closed =
+                    !matches!(stream.fill_buf(), Err(error) if error.kind() == ErrorKind::WouldBlock);
+                stream.get_ref().set_nonblocking(false).unwrap();
+                if closed {
+                    break;
+                }
+            }
+            let sent = stream.get_mut().write_all(b"GET /load HTTP/1.1\r\nHost: a\r\n\r\n");
+            let mut told = String::new();
+            let closes = sent.and_then(|()| answer(&mut stream, &mut told));
+            match closes {
+                Ok(closes) => {
+                    fate.answered += 1;
+                    if closes {
+                        break;
+                    }
+                }
+                Err(error) => return Err(format!("request {number} of a connection: {error}; {told:?}")),
+            }
+        }
+    }
+}
+
+/// Reads one response of ours; whether the connection closes behind it.
+fn answer(stream: &mut BufReader<TcpStream>, told: &mut String) -> std::io::Result<bool> {
+    while !told.ends_with("\r\n\r\n") {
+        if stream.read_line(told)? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let mut body = [0; 4];
+    stream.read_exact(&mut body)?;
+    let whole = told.starts_with("HTTP/1.1 200 ") && &body == b"done";
+    if whole {
+        Ok(told.to_lowercase().contains("connection: close"))
+    } else {
+        Err(ErrorKind::InvalidData.into())
+    }
+}
+
+#[test]
+fn sigterm_under_load_loses_no_request() {
+    let service = Service::ok("done");
+    for round in 0..5 {
+        let gate = Setup::public(&service).workers(2).start();
+        let address = gate.address();
+        let fates: Vec<Result<Fate, String>> = std::thread::scope(|scope| {
+            let pause = Duration::from_millis(3);
+            let clients: Vec<_> = (0..12)
+                .map(|client| match client % 3 {
+                    // New connections all the time, busy connections, and connections with pauses.
+                    0 => scope.spawn(move || hammer(address, 1, Duration::ZERO)),
+                    1 => scope.spawn(move || hammer(address, usize::MAX, Duration::ZERO)),
+                    _ => scope.spawn(move || hammer(address, usize::MAX, pause)),
+                })
+                .collect();
+            let_pass(Duration::from_millis(300));
+            gate.terminate();
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
+        });
+        assert_eq!(gate.wait_exit(), Some(0));
+        for fate in fates {
+            let fate = fate.unwrap_or_else(|lost| panic!("round {round}: a request was lost: {lost}"));
+            assert!(fate.refused && fate.answered > 5, "{fate:?}");
+        }
+    }
 }

@@ -43,6 +43,8 @@ mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
@@ -68,6 +70,8 @@ mod paths;
 mod policy_tests;
 #[cfg(test)]
 mod redis;
+#[cfg(test)]
+mod reload;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]

@@ -220,6 +220,28 @@ impl Gate {
         times.into_iter().map(|(_, time)| time).collect()
     }
 
+    /// Replaces its configuration file by an edited one, at once and as a whole, without telling it.
+    pub fn edit(&self, edit: impl Fn(&str) -> String) {
+        let text = std::fs::read_to_string(self.setup.dir.file("config.toml")).unwrap();
+        self.setup.dir.write("config.toml", edit(&text));
+    }
+
+    /// How often the configuration was read again, well and in vain.
+    #[track_caller]
+    pub fn reloads(&self) -> (usize, usize) {
+        let count = |result| format!("{:.0}", self.metric("config_reloads_total", &[("result", result)]));
+        (count("success").parse().unwrap(), count("error").parse().unwrap())
+    }
+
+    /// Edits the configuration, and waits until the gate has taken it over.
+    #[track_caller]
+    pub fn reload(&self, edit: impl Fn(&str) -> String) {
+        let (before, _) = self.reloads();
+        self.edit(edit);
+        self.signal("HUP");
+        wait::until_true("the configuration is read again", || self.reloads().0 > before);
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod certificates;
 pub mod client;
 pub mod exchange;
+pub mod faulty;
 pub mod frames;
 pub mod gate;
 pub mod http2;
