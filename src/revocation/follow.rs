@@ -5,7 +5,7 @@
 //! write without the log is found, and what the log lost. What is held here and lacks there is written there again: a Redis that
 //! comes back empty forgets nothing.
 
-use super::list::{Full, List, Term};
+use super::list::{Full, List, SAME_END, Term};
 use super::mark::{Mark, Watched, attribute_number};
 use super::wire;
 use crate::clock::{Clock, UnixTime};
@@ -186,7 +186,7 @@ impl Follower {
             seen.insert(mark.short());
             added.push((mark, Term { until, before: wire::before(&value) }));
         }
-        Ok(self.list.add(added, now)?)
+        Ok(self.list.add_inexact(added, SAME_END, now)?)
     }
 
     fn is_watched(&self, name: &str) -> bool {

@@ -21,7 +21,8 @@ local left = redis.call('PTTL', KEYS[1])
 local ttl = tonumber(ARGV[1])
 local value = ARGV[2]
 if left ~= -2 then
-  local held = redis.call('GET', KEYS[1])
+  local held = redis.pcall('GET', KEYS[1])
+  if type(held) ~= 'string' then held = '' end
   local ours = tonumber(string.match(value, '^before:(%d+)$'))
   local theirs = tonumber(string.match(held, '^before:(%d+)$'))
   if ours and (not theirs or theirs > ours) then value = held end

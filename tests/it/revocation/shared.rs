@@ -226,3 +226,36 @@ fn a_logout_reaches_every_replica() {
     assert_revoked(&late, &of(0));
     send(&late, &of(1)).expect(200, "came back");
 }
+
+#[test]
+fn a_list_that_was_its_own_is_shared_after_a_reload() {
+    let Some(redis) = RedisServer::start("a_list_that_was_its_own_is_shared_after_a_reload") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let gate =
+        Setup::guarded(&service, &idp).with(&revocation("\"sid\"")).env("REVOCATION_TOKEN", SECRET).start();
+    let (good, revoked) = (token(&idp, "good"), token(&idp, "s-1"));
+    revoke(&gate, "sid", "s-1");
+    let text = gate.setup.text();
+    gate.setup.dir.write("config.toml", format!("{text}\n[redis]\nurl = \"{}\"\n", redis.url()));
+    gate.signal("HUP");
+    wait::until_true("it is written", || {
+        send(&gate, &good).expect(200, "no request is lost on the way");
+        assert_revoked(&gate, &revoked);
+        redis.command(&format!("EXISTS {}", key("s-1"))) == "1"
+    });
+    // Whatever Redis loses comes back.
+    redis.command("FLUSHALL");
+    wait::until_true("it is written again", || redis.command(&format!("EXISTS {}", key("s-1"))) == "1");
+    assert_revoked(&gate, &revoked);
+    // And the other way round: what was shared stays known.
+    redis.command(&format!("SET {} 1 EX 300", key("s-2")));
+    await_revoked(&gate, &token(&idp, "s-2"));
+    gate.setup.dir.write("config.toml", text);
+    gate.signal("HUP");
+    wait::until_true("it is alone", || {
+        gate.metrics().families().iter().all(|name| name != "sidegate_redis_up")
+    });
+    assert_revoked(&gate, &revoked);
+    assert_revoked(&gate, &token(&idp, "s-2"));
+    send(&gate, &good).expect(200, "good");
+}
