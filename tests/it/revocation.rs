@@ -1,5 +1,6 @@
 //! Credentials that are ended before their time: by the endpoint, by issuers, by Redis; alone and with replicas.
 
+mod faults;
 mod logout;
 mod shared;
 
