@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::config::problem::Problems;
 use crate::generation::Generation;
 use crate::inquiry::Figures;
+use crate::policy::Policy;
 use crate::redis::Redis;
 use crate::revoking::Revoking;
 use crate::standing::{Making, Standing};
@@ -101,10 +102,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
-    let keeps_claims = routes.as_ref().is_some_and(|(policy, _)| policy.wants_claims());
     let revocation = revocation::draft(config, world, problems);
-    let keeping =
-        Keeping { claims: keeps_claims, watched: revocation.as_ref().map(|draft| draft.watched(world)) };
+    let keeping = keeping(routes.as_ref(), revocation.as_ref(), world);
     let authenticators = authenticators::compile(config, world, &keeping, problems);
     let entitlements = entitlements::draft(config, world, problems);
     let identity = identity::compile(config, bypass, problems);
@@ -123,20 +122,14 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let counts = policy.routes().any(|route| !route.rate_limits.is_empty());
     let Authenticators { list, stores, key_files, figures, client } = authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
-    let entitlements = entitlements.map(|draft| {
-        let entitlements = draft.open(client, world);
-        figures.push((None, Arc::clone(entitlements.inquiry.figures())));
-        entitlements
-    });
+    let entitlements = entitlements.map(|draft| draft.open(client, world));
+    figures.extend(entitlements.iter().map(|facts| (None, Arc::clone(facts.inquiry.figures()))));
     let redis = redis.map(|draft| draft.open(world));
-    let revoking = revocation
-        .zip(keeping.watched)
-        .map(|(draft, watched)| draft.open(&watched, redis.as_ref(), &list, world));
-    let lookups = used.iter().map(|places| routes::lookup(places, &list)).collect();
+    let revoking = revocation.map(|draft| draft.open(redis.as_ref(), &list, world));
     Some(Compiled {
         generation: Generation {
             policy,
-            lookups,
+            lookups: used.iter().map(|places| routes::lookup(places, &list)).collect(),
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
             authenticators: list,
             revocations: revoking.as_ref().map(|revoking| Arc::clone(&revoking.revocations)),
@@ -166,6 +159,16 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         standing: world.making.finish(),
         files: world.making.files(),
     })
+}
+
+/// What is kept of the answers of authorities.
+fn keeping<T>(
+    routes: Option<&(Policy, T)>,
+    revocation: Option<&revocation::Draft>,
+    world: &World,
+) -> Keeping {
+    let claims = routes.is_some_and(|(policy, _)| policy.wants_claims());
+    Keeping { claims, watched: revocation.map(|draft| draft.watched(world)) }
 }
 
 #[cfg(test)]

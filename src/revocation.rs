@@ -78,6 +78,7 @@ impl Revocations {
         shared: Option<Shared>,
         clock: Arc<dyn Clock>,
     ) -> (Arc<Self>, Option<Running>) {
+        list.becomes(shared.is_some(), clock.now());
         let running = shared.clone().map(|shared| {
             let (list, watched) = (Arc::clone(&list), Arc::clone(&watched));
             let running: Running = Box::pin(Follower { redis: shared.redis, list, watched, clock }.run());

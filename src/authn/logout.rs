@@ -138,8 +138,8 @@ impl Logout {
         if !audience.any(|theirs| self.audiences.iter().any(|ours| ours == theirs)) {
             return Err(Refusal::Audience.into());
         }
-        let issued = claims.issued().ok_or_else(|| missing("iat"))?;
-        let ends = check_times(claims, issued, jwt.leeway(), now)?;
+        let date = claims.issued().ok_or_else(|| missing("iat"))?;
+        let ends = check_times(claims, date, jwt.leeway(), now)?;
         let text = |name| match claims.members().get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Text(text)) if !text.is_empty() => Ok(Some(&**text)),
@@ -162,7 +162,7 @@ impl Logout {
             (None, None) => return Err(Rejection::Other("there is neither `sid` nor `sub`")),
         };
         // A session has ended for good; a person may come back, with tokens that were issued after this.
-        let before = (claim == sub).then_some(issued.floor);
+        let before = (claim == sub).then_some(date.floor);
         let term = Term { until: now.plus(self.lasts), before };
         let digest = logout_digest(issuer, claim, value);
         let identity = (digest_of(format!("{issuer}\0{id}").as_bytes()), ends);

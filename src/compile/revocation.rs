@@ -72,11 +72,11 @@ impl Draft {
     /// The list. It goes on through every configuration that has one.
     pub(super) fn open(
         self,
-        watched: &Kept<Watched>,
         redis: Option<&Kept<Redis>>,
         authenticators: &[Arc<Authenticator>],
         world: &World,
     ) -> Revoking {
+        let watched = self.watched(world);
         let make = || {
             let list = Arc::new(List::default());
             let running: Running = Box::pin(tidy(Arc::clone(&list), Arc::clone(&world.clock)));
@@ -90,7 +90,7 @@ impl Draft {
         let max_stale = self.written.max_stale.0;
         let shared = redis.map(|redis| Shared { redis: Arc::clone(&redis.value), max_stale });
         let clock = Arc::clone(&world.clock);
-        let make = || Revocations::open(list.value, Arc::clone(&watched.value), shared, clock);
+        let make = || Revocations::open(list.value, watched.value, shared, clock);
         let revocations = world.making.keep_always("revocation", made_of, make).value;
         let Written { logout_audience, logout_ttl, .. } = self.written;
         let audiences: Vec<String> = logout_audience.iter().cloned().collect();

@@ -5,7 +5,7 @@
 //! write without the log is found, and what the log lost. What is held here and lacks there is written there again: a Redis that
 //! comes back empty forgets nothing.
 
-use super::list::{Full, List, Term};
+use super::list::{Full, List, SAME_END, Term};
 use super::mark::{Mark, Watched, attribute_number};
 use super::wire;
 use crate::clock::{Clock, UnixTime};
@@ -44,6 +44,8 @@ for _, key in ipairs(page[2]) do
 end
 return {page[1], found}";
 
+const NO_KEYS: [&str; 0] = [];
+
 /// Why the copy is not whole.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -70,13 +72,10 @@ impl Follower {
         let mut position = None;
         let mut is_whole = true;
         loop {
-            let error = match self.follow(&mut position).await {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            };
+            let error = self.follow(&mut position).await.err();
             match (error, is_whole) {
                 (Some(Fault::Away(_)), true) => {
-                    tracing::warn!("revocations: the copy grows stale, Redis is away")
+                    tracing::warn!("revocations: the copy grows stale, Redis is away");
                 }
                 (Some(error @ (Fault::Full(_) | Fault::Odd)), true) => {
                     tracing::error!(%error, "revocations: the copy grows stale");
@@ -105,7 +104,7 @@ impl Follower {
         let pattern = format!("{}*", escaped(&self.redis.key(wire::KEY)));
         let mut cursor = "0".to_owned();
         loop {
-            let answer = self.redis.evaluate(&step, &[] as &[&str], &[&*cursor, &*pattern]).await?;
+            let answer = self.redis.evaluate(&step, &NO_KEYS, &[&*cursor, &*pattern]).await?;
             let (next, found) = page(answer).ok_or(Fault::Odd)?;
             self.take_keys(found, &mut seen)?;
             self.poll_if_due(&mut polled, position).await?;
@@ -187,7 +186,7 @@ impl Follower {
             seen.insert(mark.short());
             added.push((mark, Term { until, before: wire::before(&value) }));
         }
-        Ok(self.list.add(added, now)?)
+        Ok(self.list.add_inexact(added, SAME_END, now)?)
     }
 
     fn is_watched(&self, name: &str) -> bool {

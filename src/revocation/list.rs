@@ -5,7 +5,7 @@ use crate::clock::UnixTime;
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +15,9 @@ const SHARDS: usize = 1024;
 /// How many entries there may be: beyond, no more are taken. It is about 100 MB.
 pub const MAX_ENTRIES: usize = 1_000_000;
 
-/// An end that comes no more than so much later is no change: what is read from Redis again and again is never quite the same.
-const SAME_END: Duration = Duration::from_secs(2);
+/// An end that was read from Redis and comes no more than so much later than the one that is known is the same: it is told as time
+/// to live, and read again and again.
+pub(super) const SAME_END: Duration = Duration::from_secs(2);
 
 /// How long a revocation counts, and for which credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +46,13 @@ impl Term {
         Self { until: self.until.max(other.until), before }
     }
 
-    /// What it becomes, if there is anything new in `other`.
-    fn changed_by(self, other: Self, now: UnixTime) -> Option<Self> {
+    /// What it becomes, if there is anything new in `other`, whose end may be inexact by `slack`.
+    fn changed_by(self, other: Self, slack: Duration, now: UnixTime) -> Option<Self> {
         if now >= self.until {
             return Some(other);
         }
         let widened = self.widened(other);
-        let is_same = widened.before == self.before && widened.until <= self.until.plus(SAME_END);
+        let is_same = widened.before == self.before && widened.until <= self.until.plus(slack);
         (!is_same).then_some(widened)
     }
 }
@@ -73,6 +74,8 @@ pub struct List {
     version: AtomicU64,
     /// When it was known to be whole, for lists that are copies; in milliseconds since the epoch, 0 = never.
     whole: AtomicU64,
+    /// Whether nobody else has a list like this.
+    alone: AtomicBool,
     writing: Mutex<()>,
     room: usize,
 }
@@ -90,6 +93,7 @@ impl List {
             held: AtomicUsize::new(0),
             version: AtomicU64::new(0),
             whole: AtomicU64::new(0),
+            alone: AtomicBool::new(false),
             writing: Mutex::default(),
             room,
         }
@@ -105,6 +109,13 @@ impl List {
     #[must_use]
     pub fn whole_at(&self) -> Option<UnixTime> {
         Some(self.whole.load(Ordering::Acquire)).filter(|at| *at != 0).map(UnixTime::from_millis)
+    }
+
+    /// It is a copy from now on, or the only one; where it was the only one, it was whole until now.
+    pub(super) fn becomes(&self, copy: bool, now: UnixTime) {
+        if self.alone.swap(!copy, Ordering::Relaxed) && copy {
+            self.is_whole(now);
+        }
     }
 
     pub(super) fn is_whole(&self, at: UnixTime) {
@@ -134,7 +145,17 @@ impl List {
     ///
     /// # Errors
     /// There is no room for all of them; those that were there already are widened all the same.
-    pub(super) fn add(&self, mut entries: Vec<(Mark, Term)>, now: UnixTime) -> Result<(), Full> {
+    pub(super) fn add(&self, entries: Vec<(Mark, Term)>, now: UnixTime) -> Result<(), Full> {
+        self.add_inexact(entries, Duration::ZERO, now)
+    }
+
+    /// The same for ends that may be inexact by `slack`.
+    pub(super) fn add_inexact(
+        &self,
+        mut entries: Vec<(Mark, Term)>,
+        slack: Duration,
+        now: UnixTime,
+    ) -> Result<(), Full> {
         if self.held().saturating_add(entries.len()) > self.room {
             // What has ended makes room.
             self.purge_all(now);
@@ -150,7 +171,7 @@ impl List {
             for (mark, term) in group {
                 let table = next.as_ref().unwrap_or(&current);
                 let changed = match table.get(mark) {
-                    Some(held) => held.changed_by(*term, now),
+                    Some(held) => held.changed_by(*term, slack, now),
                     None if self.held() < self.room => {
                         self.held.fetch_add(1, Ordering::Relaxed);
                         Some(*term)

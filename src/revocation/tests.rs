@@ -33,9 +33,14 @@ fn what_is_added_hits_until_it_ends() {
     assert!(list.hits(&session, NOW) && list.hits(&session, later(9)));
     assert!(!list.hits(&other, NOW));
     assert!(!list.hits(&session, later(10)));
+    list.add(vec![(mark("b"), until(11))], NOW).unwrap();
+    assert!(
+        list.hits(&session, later(10)) && !list.hits(&session, later(11)),
+        "one second more is one second more"
+    );
     // Added again after it was found to have ended.
-    list.add(vec![(mark("b"), until(30))], later(10)).unwrap();
-    assert!(list.hits(&session, later(10)));
+    list.add(vec![(mark("b"), until(30))], later(11)).unwrap();
+    assert!(list.hits(&session, later(11)));
     assert_eq!(list.held(), 1);
 }
 
@@ -48,7 +53,8 @@ fn what_was_not_found_is_looked_for_again_when_the_list_has_changed() {
     let seen = session.seen.get();
     assert!(!list.hits(&session, NOW));
     // What changes nothing costs nothing.
-    list.add(vec![(mark("x"), until(11)), (mark("y"), Term { until: NOW, before: None })], NOW).unwrap();
+    list.add_inexact(vec![(mark("x"), until(11))], Duration::from_secs(2), NOW).unwrap();
+    list.add(vec![(mark("x"), until(9)), (mark("y"), Term { until: NOW, before: None })], NOW).unwrap();
     assert!(!list.hits(&session, NOW));
     assert_eq!(session.seen.get(), seen);
     list.add(vec![(mark("a"), until(10))], NOW).unwrap();
@@ -105,6 +111,18 @@ fn one_more_of_very_many_is_added_in_no_time() {
     // Copying all of them each time would take seconds.
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(list.hits(&marked(&["77777"], None), NOW) && list.hits(&marked(&["more 999"], None), NOW));
+}
+
+#[test]
+fn a_list_that_becomes_a_copy_was_whole_until_then() {
+    let (fresh, alone) = (List::default(), List::default());
+    fresh.becomes(true, NOW);
+    assert_eq!(fresh.whole_at(), None, "nobody has ever read it");
+    alone.becomes(false, NOW);
+    assert_eq!(alone.whole_at(), None);
+    alone.becomes(true, later(5));
+    alone.becomes(true, later(9));
+    assert_eq!(alone.whole_at(), Some(later(5)));
 }
 
 #[test]

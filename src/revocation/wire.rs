@@ -21,7 +21,8 @@ local left = redis.call('PTTL', KEYS[1])
 local ttl = tonumber(ARGV[1])
 local value = ARGV[2]
 if left ~= -2 then
-  local held = redis.call('GET', KEYS[1])
+  local held = redis.pcall('GET', KEYS[1])
+  if type(held) ~= 'string' then held = '' end
   local ours = tonumber(string.match(value, '^before:(%d+)$'))
   local theirs = tonumber(string.match(held, '^before:(%d+)$'))
   if ours and (not theirs or theirs > ours) then value = held end
@@ -91,10 +92,12 @@ pub(super) fn entries(answer: Value) -> Option<Vec<(String, Vec<String>)>> {
 
 /// A text; what is no UTF-8 is none of ours, and reads as something else.
 pub(super) fn text(value: Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
+    if let Value::BulkString(bytes) = value {
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    } else if let Value::SimpleString(text) = value {
+        Some(text)
+    } else {
+        None
     }
 }
 

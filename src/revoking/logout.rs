@@ -44,9 +44,9 @@ impl Revoking {
             return Err((StatusCode::BAD_REQUEST, "this logout token was sent before".to_owned()));
         }
         let revocation = Revocation { attribute: LOGOUT, digest: ended.digest, term: ended.term };
-        let taken = self.revocations.revoke(revocation, now).await;
-        tell(LOGOUT, &ended.digest, taken);
-        taken.map_err(|error| {
+        let outcome = self.revocations.revoke(revocation, now).await;
+        tell(LOGOUT, &ended.digest, outcome);
+        outcome.map_err(|error| {
             let (token, _) = ended.identity;
             self.heard.forget(&token);
             let status = match error {

@@ -2,6 +2,8 @@
 
 use crate::support::certificates::Certificates;
 use crate::support::redis::RedisServer;
+use crate::support::service::Service;
+use crate::support::setup::Setup;
 use crate::support::temp::TempDir;
 use crate::support::wait;
 use sidegate::redis::{Address, Redis, Script, Settings, Unavailable, Value, cmd};
@@ -156,5 +158,37 @@ fn tls_trusts_the_named_authority_and_no_other() {
         let (redis, runtime) = open_at(&url, authorities);
         assert_eq!(runtime.block_on(redis.run(cmd("PING"))), Err(Unavailable));
         assert!(!redis.figures().is_up());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_configuration_is_told_without_the_password() {
+    let service = Service::ok("");
+    let cases = [
+        ("[redis]\n", "there is no url"),
+        ("[redis]\nurl = \"redis://u:hunter2@h:6379\"", "redis.url: the password stands in the file"),
+        ("[redis]\nurl = \"http://h\"", "redis.url: this is not the URL of a Redis server"),
+        ("[redis]\nurl = \"redis://h\"\nurl_env = \"REDIS_URL\"", "there is more than one URL"),
+        ("[redis]\nurl_env = \"REDIS_URL\"\nurl_file = \"x\"", "there are both url_env and url_file"),
+        ("[redis]\nurl_env = \"REDIS_NONE\"", "REDIS_NONE is not set"),
+        ("[redis]\nurl_env = \"REDIS_URL\"\nca_file = \"none.pem\"", "redis.ca_file:"),
+        ("[redis]\nurl_env = \"REDIS_ODD\"", "redis.url_env: this is not the URL of a Redis server"),
+        ("[redis]\nurl_env = \"REDIS_INSECURE\"", "would trust any certificate"),
+        ("[revocation]\nattributes = [\"sid\", \"sid\"]", "\"sid\" is there already"),
+        ("[revocation]\nattributes = [\"logout\"]", "this name is sidegate's own"),
+        ("[revocation]\nattributes = []", "is empty"),
+        ("[revocation]\ntoken = \"0123456789abcdef\"", "token"),
+    ];
+    for (tables, expected) in cases {
+        let refused = Setup::public(&service)
+            .with(&format!("\n{tables}"))
+            .env("REDIS_URL", "redis://u:hunter2@h:6379")
+            .env("REDIS_ODD", "redis://u:hunter2@h:port")
+            .env("REDIS_INSECURE", "rediss://u:hunter2@h/#insecure")
+            .refused();
+        assert_eq!(refused.code, Some(78), "{tables}: {}", refused.text);
+        assert!(refused.text.contains(expected), "{tables}: {}", refused.text);
+        let shown = refused.text.replace("url = \"redis://u:hunter2@h:6379\"", "");
+        assert!(!shown.contains("hunter2"), "{tables}: {}", refused.text);
     }
 }

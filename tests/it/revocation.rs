@@ -1,5 +1,6 @@
 //! Credentials that are ended before their time: by the endpoint, by issuers, by Redis; alone and with replicas.
 
+mod faults;
 mod logout;
 mod shared;
 
@@ -98,7 +99,7 @@ fn whatever_the_credential_is_it_can_be_revoked() {
         ("o-1", json!({ "active": true, "sub": "opaque", "sid": 17 })),
         ("o-2", json!({ "active": true, "sub": "opaque-2", "sid": null })),
     ] {
-        authority.on_question(&format!("token={token}&token_type_hint=access_token"), 200, &answer);
+        authority.on_question(token, 200, &answer);
     }
     let key =
         |id: &str, extra: &str| format!("[[keys]]\nid = \"{id}\"\nsha256 = \"{}\"\n{extra}\n", sha256(id));

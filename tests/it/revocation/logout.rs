@@ -14,13 +14,13 @@ use serde_json::json;
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// A logout token as §2.4 has it, for the client `app`; neither session nor subject.
-fn logout(idp: &Idp, id: &str) -> Token {
+pub(super) fn logout(idp: &Idp, id: &str) -> Token {
     Token::bare(&idp.key).header("typ", "logout+jwt").claims(json!({
         "iss": idp.issuer(), "aud": "app", "iat": now(), "exp": now() + 120, "jti": id, "events": { EVENT: {} },
     }))
 }
 
-fn post(gate: &Gate, token: &str) -> Reply {
+pub(super) fn post(gate: &Gate, token: &str) -> Reply {
     let form = format!("state=x&logout_token={token}");
     let kind = "application/x-www-form-urlencoded;charset=UTF-8";
     ask("POST", "/backchannel-logout").header("Content-Type", kind).body(form).send_admin(gate)

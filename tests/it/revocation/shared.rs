@@ -1,5 +1,6 @@
 //! Revocations that replicas share through a real Redis, which dies, hangs, forgets and comes back.
 
+use super::logout::{logout, post};
 use super::{SECRET, assert_revoked, revocation, revoke, revoking, send, sha256};
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
@@ -183,4 +184,78 @@ fn a_redis_that_hangs_delays_no_request() {
     wait::until_true("Redis is back", || gate.metric("redis_up", &[]) > 0.5);
     revoke(&gate, "sid", "good");
     assert_revoked(&gate, &good);
+}
+
+#[test]
+fn the_rights_that_the_documentation_names_suffice() {
+    let Some(redis) = RedisServer::start("the_rights_that_the_documentation_names_suffice") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md")).unwrap();
+    let rights = page.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    assert_eq!(redis.command(rights), "OK");
+    assert_eq!(redis.command("ACL SETUSER default off"), "OK");
+    let start = || {
+        Setup::guarded(&service, &idp)
+            .with(&revocation("\"sid\""))
+            .with("\n[redis]\nurl_env = \"REDIS_URL\"\n")
+            .env("REDIS_URL", &format!("redis://sidegate:password@127.0.0.1:{}/1", redis.port()))
+            .env("REVOCATION_TOKEN", SECRET)
+            .start()
+    };
+    let (one, other) = (start(), start());
+    revoke(&one, "sid", "s-1");
+    await_revoked(&other, &token(&idp, "s-1"));
+    let printed = [one.log_lines(), other.log_lines()].concat().concat();
+    assert!(!printed.contains("password") && !printed.contains("NOPERM"), "{printed}");
+}
+
+#[test]
+fn a_logout_reaches_every_replica() {
+    let Some(redis) = RedisServer::start("a_logout_reaches_every_replica") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let start = || setup(&service, &idp, &redis, "logout_audience = \"app\"").start();
+    let (one, other) = (start(), start());
+    let issued = now() - 10;
+    let of = |seconds: i64| idp.token().claim("iat", issued + seconds).build();
+    let logout = logout(&idp, "1").claim("iat", issued).claim("sub", "user-1").build();
+    send(&other, &of(0)).expect(200, "good");
+    post(&one, &logout).expect(200, "logged out");
+    await_revoked(&other, &of(0));
+    send(&other, &of(1)).expect(200, "came back");
+    let late = start();
+    assert_revoked(&late, &of(0));
+    send(&late, &of(1)).expect(200, "came back");
+}
+
+#[test]
+fn a_list_that_was_its_own_is_shared_after_a_reload() {
+    let Some(redis) = RedisServer::start("a_list_that_was_its_own_is_shared_after_a_reload") else { return };
+    let (service, idp) = (Service::ok(""), Idp::start());
+    let gate =
+        Setup::guarded(&service, &idp).with(&revocation("\"sid\"")).env("REVOCATION_TOKEN", SECRET).start();
+    let (good, revoked) = (token(&idp, "good"), token(&idp, "s-1"));
+    revoke(&gate, "sid", "s-1");
+    let text = gate.setup.text();
+    gate.setup.dir.write("config.toml", format!("{text}\n[redis]\nurl = \"{}\"\n", redis.url()));
+    gate.signal("HUP");
+    wait::until_true("it is written", || {
+        send(&gate, &good).expect(200, "no request is lost on the way");
+        assert_revoked(&gate, &revoked);
+        redis.command(&format!("EXISTS {}", key("s-1"))) == "1"
+    });
+    // Whatever Redis loses comes back.
+    redis.command("FLUSHALL");
+    wait::until_true("it is written again", || redis.command(&format!("EXISTS {}", key("s-1"))) == "1");
+    assert_revoked(&gate, &revoked);
+    // And the other way round: what was shared stays known.
+    redis.command(&format!("SET {} 1 EX 300", key("s-2")));
+    await_revoked(&gate, &token(&idp, "s-2"));
+    gate.setup.dir.write("config.toml", text);
+    gate.signal("HUP");
+    wait::until_true("it is alone", || {
+        gate.metrics().families().iter().all(|name| name != "sidegate_redis_up")
+    });
+    assert_revoked(&gate, &revoked);
+    assert_revoked(&gate, &token(&idp, "s-2"));
+    send(&gate, &good).expect(200, "good");
 }
