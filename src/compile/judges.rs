@@ -48,3 +48,30 @@ const fn is_authority(kind: &Kind) -> bool {
         Kind::Jwt { .. } | Kind::ApiKey(_) => false,
     }
 }
+
+/// The places of the authenticators that a list names.
+pub(super) fn places(
+    names: &[String],
+    config: &Config,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Arc<[usize]> {
+    let mut places = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match config.authenticators.get_index_of(name) {
+            Some(place) if places.contains(&place) => {
+                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
+            }
+            Some(place) => places.push(place),
+            None => {
+                let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
+                problems.error(
+                    at.index(index),
+                    format!("there is no authenticator {name:?}"),
+                    format!("there is {}", known.join(", ")),
+                );
+            }
+        }
+    }
+    places.into()
+}

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::identity::is_established;
-use super::routes::places;
+use super::judges::places;
 use crate::config::Config;
 use crate::config::policy::{Access, Route as Written};
 use crate::config::problem::{KeyPath, Problems};

@@ -1,5 +1,6 @@
 //! `[policy]` and `[[routes]]` → [`Policy`].
 
+use super::judges::places;
 use super::{expressions, rate_limits, warnings};
 use crate::authn::Authenticator;
 use crate::config::Config;
@@ -221,32 +222,6 @@ fn rewrite(
         return None;
     }
     Some((from, to))
-}
-
-pub(super) fn places(
-    names: &[String],
-    config: &Config,
-    at: &KeyPath,
-    problems: &mut Problems,
-) -> Arc<[usize]> {
-    let mut places = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        match config.authenticators.get_index_of(name) {
-            Some(place) if places.contains(&place) => {
-                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
-            }
-            Some(place) => places.push(place),
-            None => {
-                let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
-                problems.error(
-                    at.index(index),
-                    format!("there is no authenticator {name:?}"),
-                    format!("there is {}", known.join(", ")),
-                );
-            }
-        }
-    }
-    places.into()
 }
 
 /// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
