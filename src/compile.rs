@@ -129,7 +129,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     Some(Compiled {
         generation: Generation {
             policy,
-            lookups: used.iter().map(|places| routes::lookup(places, &list)).collect(),
+            lookups: used.iter().map(|places| judges::lookup(places, &list)).collect(),
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
             authenticators: list,
             revocations: revoking.as_ref().map(|revoking| Arc::clone(&revoking.revocations)),

@@ -56,6 +56,6 @@ pub(super) fn rules(
         attribute: source.attribute().to_owned(),
         optional: source.optional(),
     };
-    let lookup = routes::lookup(tried, authenticators);
+    let lookup = judges::lookup(tried, authenticators);
     Some(FacadeRules { lookup, validate: facade.validate.iter().map(member).collect() })
 }

@@ -3,6 +3,7 @@
 use crate::authn::{Authenticator, Kind};
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
+use crate::generation::Lookup;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -74,4 +75,17 @@ pub(super) fn places(
         }
     }
     places.into()
+}
+
+/// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
+pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> Lookup {
+    let mut lookup: Lookup = Lookup::default();
+    for place in tried {
+        let Some(authenticator) = authenticators.get(*place) else { continue };
+        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
+            Some((_, sharing)) => sharing.push(*place),
+            None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
+        }
+    }
+    lookup
 }

@@ -2,12 +2,10 @@
 
 use super::judges::places;
 use super::{expressions, rate_limits, warnings};
-use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
 use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
-use crate::generation::Lookup;
 use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
 use crate::policy::requirement::Requirements;
@@ -222,17 +220,4 @@ fn rewrite(
         return None;
     }
     Some((from, to))
-}
-
-/// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
-pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> Lookup {
-    let mut lookup: Lookup = Lookup::default();
-    for place in tried {
-        let Some(authenticator) = authenticators.get(*place) else { continue };
-        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
-            Some((_, sharing)) => sharing.push(*place),
-            None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
-        }
-    }
-    lookup
 }
