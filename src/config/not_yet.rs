@@ -29,11 +29,6 @@ pub(super) const TABLE: &[NotYet] = &[
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
     ),
-    value(
-        "routes.websocket.on_denied",
-        "close",
-        "use \"http\": the handshake is refused with a status, before the upgrade",
-    ),
     key(
         "log.audit",
         "remove the table; log.access writes one line a request, with the decision and its reason",
