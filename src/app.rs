@@ -16,6 +16,7 @@ use crate::facade::{self, Facade};
 use crate::reload::{Fresh, Reloader};
 use crate::shutdown::{Shutdown, Stage, Word};
 use crate::standing::Standing;
+use crate::telemetry::audit::Audit;
 use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::sink::Sink;
@@ -23,6 +24,7 @@ use crate::telemetry::tally::Tally;
 use crate::worker::{Command, Renewal};
 use crew::{Crew, Workers, options};
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
@@ -96,7 +98,7 @@ impl App {
     #[must_use]
     pub fn run(self, listeners: Listeners, shutdown: Shutdown) -> Exit {
         let sink = Sink::stdout();
-        events::install(self.config.log, &sink);
+        events::install(&self.config.log, &sink);
         let control =
             tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let exit = match control {
@@ -115,7 +117,29 @@ impl App {
         let files = self.compiled.files.clone();
         let circumstances = (Arc::clone(&self.clock), self.bypass);
         let mut reloader = Reloader::new(self.file.clone(), files, shutdown.hangups(), circumstances);
-        let mut running = match Running::start(self, listeners, sink) {
+        let audit = self.config.log.audit.as_ref();
+        let audit = audit.map(|written| Audit::open(written, Arc::clone(&self.clock))).transpose();
+        let audit = match audit {
+            Ok(audit) => audit,
+            Err(error) => {
+                tracing::error!(%error, "the audit log cannot be written");
+                return Exit::Interrupted;
+            }
+        };
+        let exit = self.serve((listeners, sink, audit.clone()), (&mut word, &mut reloader)).await;
+        if let Some(audit) = audit {
+            audit.event("stopped", &json!({ "exit": format!("{exit:?}") }));
+            audit.flush();
+        }
+        exit
+    }
+
+    async fn serve(
+        self,
+        (listeners, sink, audit): (Listeners, &Sink, Option<Arc<Audit>>),
+        (word, reloader): (&mut Word, &mut Reloader),
+    ) -> Exit {
+        let mut running = match Running::start(self, listeners, (sink, audit)) {
             Ok(running) => running,
             Err(error) => {
                 tracing::error!(%error, "the workers cannot be started");
@@ -130,7 +154,7 @@ impl App {
                     tracing::error!("a worker has ended unexpectedly");
                     return Exit::Interrupted;
                 }
-                () = reloader.wanted() => running.reload(&mut reloader),
+                () = reloader.wanted() => running.reload(reloader),
             }
         };
         if stage == Stage::Now { Exit::Interrupted } else { running.drain(word).await }
@@ -145,19 +169,21 @@ struct Running {
     admin: Rc<Admin>,
     facade: Option<(Rc<RefCell<Rc<Facade>>>, Arc<Tally>)>,
     clock: Arc<dyn Clock>,
+    audit: Option<Arc<Audit>>,
 }
 
 impl Running {
-    fn start(app: App, listeners: Listeners, sink: &Sink) -> io::Result<Self> {
+    fn start(app: App, listeners: Listeners, (sink, audit): (&Sink, Option<Arc<Audit>>)) -> io::Result<Self> {
         let App { config, compiled, clock, .. } = app;
-        let metrics = Arc::new(Metrics::new(sink.clone(), compiled.generation.bypass.is_some()));
+        let bypass = compiled.generation.bypass.is_some();
+        let metrics = Arc::new(Metrics::new(sink.clone(), audit.clone(), bypass));
         if compiled.generation.bypass.is_some() {
             tracing::warn!(
                 "INSECURE: --insecure-bypass judges nobody and believes every identity header; for development only"
             );
         }
         compiled.standing.begin();
-        let site = site(&config, &compiled);
+        let site = site(&config, &compiled, audit.as_ref());
         let Compiled { generation, tls, standing, .. } = compiled;
         let admin = Rc::new(Admin::new(Arc::clone(&metrics), site, Arc::clone(&clock)));
         let addresses: Vec<String> = listeners.sockets.iter().map(ToString::to_string).collect();
@@ -168,6 +194,7 @@ impl Running {
             tls,
             metrics: &metrics,
             sink,
+            audit: audit.as_ref(),
             clock: Arc::clone(&clock),
         };
         let workers = crew.start(&listeners.sockets)?;
@@ -185,7 +212,9 @@ impl Running {
         drop(listeners.sockets);
         let server = addresses.join(",");
         tracing::info!(server, admin = %listeners.admin_address, workers = workers.count(), "listening");
-        Ok(Self { config, standing, workers, admin, facade, clock })
+        let running = Self { config, standing, workers, admin, facade, clock, audit };
+        running.tell("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "server": server }));
+        Ok(running)
     }
 
     /// Reads the configuration again, and lets every worker judge by it; one that cannot be used changes nothing.
@@ -196,6 +225,7 @@ impl Running {
                 self.admin.reloaded(None);
                 let error = report.trim_end();
                 tracing::error!(error, "the configuration cannot be used; nothing has changed");
+                self.tell("reload", &json!({ "result": "error", "cause": error }));
                 return;
             }
         };
@@ -211,7 +241,7 @@ impl Running {
             );
         }
         compiled.standing.begin();
-        self.admin.renew(site(&config, &compiled));
+        self.admin.renew(site(&config, &compiled, self.audit.as_ref()));
         let Compiled { generation, tls, standing, .. } = compiled;
         let generation = Arc::new(generation);
         if let Some((current, tally)) = &self.facade {
@@ -228,10 +258,18 @@ impl Running {
         (self.config, self.standing) = (config, standing);
         self.admin.reloaded(Some(self.clock.now()));
         tracing::info!("the configuration was read again");
+        self.tell("reload", &json!({ "result": "success" }));
+    }
+
+    /// Writes an entry into the audit log, if there is one.
+    fn tell(&self, event: &str, details: &Value) {
+        if let Some(audit) = &self.audit {
+            audit.event(event, details);
+        }
     }
 
     /// Lets everything end in order.
-    async fn drain(mut self, mut word: Word) -> Exit {
+    async fn drain(mut self, word: &mut Word) -> Exit {
         let limits = self.config.server.shutdown.clone();
         let (delay, grace) = (limits.delay.0, limits.grace.0);
         tracing::info!(?delay, ?grace, "draining");
@@ -254,14 +292,14 @@ impl Running {
 }
 
 /// What probes and scrapes ask about.
-fn site(config: &Config, compiled: &Compiled) -> Site {
+fn site(config: &Config, compiled: &Compiled, audit: Option<&Arc<Audit>>) -> Site {
     Site {
         stores: compiled.stores.clone(),
         assertions: compiled.generation.assertions.clone(),
         authorities: compiled.figures.clone(),
         key_files: compiled.key_files.clone(),
         redis: compiled.redis.clone(),
-        revoking: compiled.revoking.clone(),
+        revoking: compiled.revoking.clone().map(|revoking| revoking.with_audit(audit)),
         ready_requires_keys: config.admin.ready_requires_keys,
     }
 }

@@ -1,6 +1,7 @@
 //! From configuration to a [`Generation`]: every cross-check happens here, and none at request time.
 
 mod assertion;
+mod audit;
 mod authenticators;
 mod cors;
 mod entitlements;
@@ -98,6 +99,7 @@ pub struct Compiled {
 pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
     let paths = PathRules::from(config.server.paths);
     server::check(config, problems);
+    audit::check(config, problems);
     let tls = server::tls(config, world, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, world, problems);

@@ -119,6 +119,7 @@ impl Gateway {
             Ok(Served::Preflight(response)) => local.finish(response, record),
             Ok(Served::Tunnel(mut response, to)) => {
                 local.dress(&mut response, &mut record);
+                record.opened();
                 *via.opening.borrow_mut() = Some(Box::new(Opening { to, record }));
                 response
             }

@@ -7,6 +7,7 @@ use crate::authn::logout::Logout;
 use crate::clock::UnixTime;
 use crate::revocation::{Digest, NotTaken, Revocation, Revocations, digest_of, hex};
 use crate::secret::Secret;
+use crate::telemetry::audit::Audit;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
 use http::header::{
@@ -65,9 +66,17 @@ pub struct Revoking {
     pub logouts: Vec<Logout>,
     /// The logout tokens that were heard.
     pub heard: Arc<Heard>,
+    /// The audit log, if there is one.
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl Revoking {
+    /// With an audit log.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<&Arc<Audit>>) -> Self {
+        Self { audit: audit.map(Arc::clone), ..self }
+    }
+
     /// Whether there is `POST /revocations`.
     #[must_use]
     pub const fn takes_revocations(&self) -> bool {
@@ -102,10 +111,25 @@ impl Revoking {
         };
         let Wanted { attribute, digest, term } = wanted;
         let taken = self.revocations.revoke(Revocation { attribute: &attribute, digest, term }, now).await;
-        tell(&attribute, &digest, taken);
+        self.tell(&attribute, &digest, taken);
         match taken {
             Ok(()) => bare(StatusCode::NO_CONTENT),
             Err(error) => not_taken(error),
+        }
+    }
+}
+
+impl Revoking {
+    /// The logs have digests only.
+    fn tell(&self, attribute: &str, digest: &Digest, taken: Result<(), NotTaken>) {
+        let sha256 = hex(digest);
+        match taken {
+            Ok(()) => tracing::info!(attribute, sha256, "revoked"),
+            Err(error) => tracing::error!(attribute, sha256, %error, "a revocation was not taken"),
+        }
+        if let Some(audit) = &self.audit {
+            let result = taken.err().map_or_else(|| "success".to_owned(), |error| error.to_string());
+            audit.event("revocation", &json!({ "attribute": attribute, "sha256": sha256, "result": result }));
         }
     }
 }
@@ -117,15 +141,6 @@ fn shows(headers: &HeaderMap, secret: &Secret) -> bool {
     let Some((scheme, token)) = field.as_bytes().split_at_checked("Bearer ".len()) else { return false };
     scheme.eq_ignore_ascii_case(b"Bearer ")
         && verify_slices_are_equal(&digest_of(token), &digest_of(secret.expose())).is_ok()
-}
-
-/// The log has digests only.
-fn tell(attribute: &str, digest: &Digest, taken: Result<(), NotTaken>) {
-    let sha256 = hex(digest);
-    match taken {
-        Ok(()) => tracing::info!(attribute, sha256, "revoked"),
-        Err(error) => tracing::error!(attribute, sha256, %error, "a revocation was not taken"),
-    }
 }
 
 fn not_taken(error: NotTaken) -> Answer {

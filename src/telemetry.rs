@@ -1,6 +1,7 @@
 //! What operators see: metrics, the access log and events.
 
 pub mod access_log;
+pub mod audit;
 pub mod count;
 pub mod events;
 pub mod metrics;

@@ -13,6 +13,7 @@ use crate::listener::context::{Context, Drain};
 use crate::peer::{Peer, Scheme};
 use crate::stream::tune;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::audit::Audit;
 use crate::telemetry::record::Recorder;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
@@ -148,6 +149,8 @@ pub struct Plan {
     pub tally: Arc<Tally>,
     /// Where its access log goes, unless it is switched off.
     pub log: Option<(LogFormat, Sink)>,
+    /// The audit log, if there is one.
+    pub audit: Option<Arc<Audit>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
 }
@@ -186,7 +189,7 @@ struct Terms {
 impl Worker {
     async fn start(plan: Plan) -> io::Result<()> {
         let log = plan.log.map(|(format, sink)| AccessLog::new(format, sink));
-        let recorder = Rc::new(Recorder::new(plan.tally, log, plan.clock));
+        let recorder = Rc::new(Recorder::new(plan.tally, (log, plan.audit), plan.clock));
         let gateway = Gateway::new(Arc::clone(&plan.generation), recorder, plan.sessions);
         let worker = Rc::new(Self {
             index: plan.index,

@@ -7,6 +7,7 @@ use crate::config::log::LogFormat;
 use crate::generation::Generation;
 use crate::listener::connection::Options;
 use crate::listener::http1::{Settings, Timeouts};
+use crate::telemetry::audit::Audit;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::sink::Sink;
 use crate::wire::head::Limits;
@@ -34,6 +35,7 @@ pub(super) struct Crew<'a> {
     pub(super) tls: Option<Arc<ArcSwap<ServerConfig>>>,
     pub(super) metrics: &'a Metrics,
     pub(super) sink: &'a Sink,
+    pub(super) audit: Option<&'a Arc<Audit>>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -103,6 +105,7 @@ impl Crew<'_> {
                 sessions: sessions(count),
                 tally: self.metrics.worker(),
                 log: self.config.log.access.then(|| (self.format(), self.sink.clone())),
+                audit: self.audit.map(Arc::clone),
                 clock: Arc::clone(&self.clock),
             };
             let done = done.clone();

@@ -102,6 +102,6 @@ impl Draft {
         let heard = Fingerprint::of(&());
         let heard =
             world.making.keep_always("revocation.heard", heard, || (Arc::new(Heard::default()), None));
-        Revoking { revocations, secret: self.secret, logouts, heard: heard.value }
+        Revoking { revocations, secret: self.secret, logouts, heard: heard.value, audit: None }
     }
 }

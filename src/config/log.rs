@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// How refusals are worded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -25,7 +26,7 @@ pub enum DenialBody {
 }
 
 /// What is logged to standard output.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// One JSON object a line, or text for people.
@@ -34,11 +35,44 @@ pub struct Log {
     pub level: LogLevel,
     /// One line a request.
     pub access: bool,
+    /// A file with one line for each decision that matters.
+    pub audit: Option<Audit>,
+}
+
+/// A file with one line for each decision that matters: refusals, mutations, tunnels, revocations, reloads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The file; its folder must be there.
+    #[schemars(extend("format" = "path"))]
+    pub file: PathBuf,
+    /// When it begins anew.
+    #[serde(default)]
+    pub rotate: Rotate,
+    /// How many old files are kept.
+    #[serde(default = "keep")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub keep: u16,
+}
+
+const fn keep() -> u16 {
+    30
+}
+
+/// When a file begins anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rotate {
+    /// Every day at midnight, UTC: `audit.log` of yesterday becomes `audit-2026-11-25.log`.
+    #[default]
+    Daily,
+    /// Never; whoever moves the file away finds a new one a second later.
+    Never,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: LogLevel::Info, access: true }
+        Self { format: LogFormat::Json, level: LogLevel::Info, access: true, audit: None }
     }
 }
 

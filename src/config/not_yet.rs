@@ -30,10 +30,6 @@ pub(super) const TABLE: &[NotYet] = &[
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
     ),
     key(
-        "log.audit",
-        "remove the table; log.access writes one line a request, with the decision and its reason",
-    ),
-    key(
         "tracing",
         "remove the table; the service still gets the trace headers of the client, and X-Request-Id",
     ),

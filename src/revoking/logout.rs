@@ -1,6 +1,6 @@
 //! `POST /backchannel-logout` (OpenID Connect Back-Channel Logout 1.0 §2.5 to §2.8).
 
-use super::{Answer, Revoking, bare, json_answer, tell};
+use super::{Answer, Revoking, bare, json_answer};
 use crate::authn::logout::{Logout, Rejection};
 use crate::clock::UnixTime;
 use crate::revocation::{LOGOUT, NotTaken, Revocation};
@@ -45,7 +45,7 @@ impl Revoking {
         }
         let revocation = Revocation { attribute: LOGOUT, digest: ended.digest, term: ended.term };
         let outcome = self.revocations.revoke(revocation, now).await;
-        tell(LOGOUT, &ended.digest, outcome);
+        self.tell(LOGOUT, &ended.digest, outcome);
         outcome.map_err(|error| {
             let (token, _) = ended.identity;
             self.heard.forget(&token);

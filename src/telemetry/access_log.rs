@@ -60,6 +60,14 @@ pub struct Line<'a> {
     pub upstream_duration: Option<Duration>,
 }
 
+/// A moment as the log writes it.
+#[must_use]
+pub fn stamped(time: UnixTime) -> String {
+    let mut text = Vec::new();
+    Stamp::default().write(&mut text, time);
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// One worker's end of the access log: a buffer that is reused, and handed over in chunks.
 #[derive(Debug)]
 pub struct AccessLog {

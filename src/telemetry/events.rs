@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 /// Sends all `tracing` events of this process to `sink`, as `[log]` says.
 ///
 /// Only the first call of a process counts; tests and the demo may start several gates.
-pub fn install(log: Log, sink: &Sink) {
+pub fn install(log: &Log, sink: &Sink) {
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

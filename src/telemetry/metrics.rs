@@ -2,6 +2,7 @@
 //!
 //! Label values come from the configuration, from fixed tables or from statuses, never from what clients send.
 
+use super::audit::Audit;
 use super::sink::Sink;
 use super::tally::{BUCKETS, Durations, RouteFigures, Tally};
 use prometheus::TextEncoder;
@@ -100,14 +101,15 @@ pub struct Upkeep {
 pub struct Metrics {
     workers: Mutex<Vec<Arc<Tally>>>,
     sink: Sink,
+    audit: Option<Arc<Audit>>,
     bypass: bool,
 }
 
 impl Metrics {
     /// Metrics of a gate that logs to `sink` and has no workers yet; whether it judges nobody, for development.
     #[must_use]
-    pub fn new(sink: Sink, bypass: bool) -> Self {
-        Self { workers: Mutex::default(), sink, bypass }
+    pub fn new(sink: Sink, audit: Option<Arc<Audit>>, bypass: bool) -> Self {
+        Self { workers: Mutex::default(), sink, audit, bypass }
     }
 
     /// The counters of one more worker.
@@ -158,9 +160,11 @@ impl Metrics {
         ));
         families.push(family(
             "sidegate_log_lines_lost_total",
-            "Log lines dropped because standard output did not keep up.",
+            "Log lines that were not written, because the reader or the disk did not keep up, or failed.",
             MetricType::COUNTER,
-            vec![counter(&[], self.sink.lost())],
+            std::iter::once(counter(&[("log", "stdout")], self.sink.lost()))
+                .chain(self.audit.iter().map(|audit| counter(&[("log", "audit")], audit.lost())))
+                .collect(),
         ));
         // The encoder refuses all families when one is empty.
         families.retain(|family| !family.get_metric().is_empty());
@@ -500,7 +504,7 @@ mod tests {
 
     #[test]
     fn the_figures_of_all_workers_are_summed() {
-        let metrics = Metrics::new(Sink::new(std::io::sink()), false);
+        let metrics = Metrics::new(Sink::new(std::io::sink()), None, false);
         for _ in 0..2 {
             let tally = metrics.worker();
             tally.connections.increment();

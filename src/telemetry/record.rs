@@ -1,6 +1,7 @@
 //! The record of one request: filled in on its way, counted and logged once, when its response has ended.
 
 use super::access_log::{AccessLog, Line};
+use super::audit::{Audit, Event};
 use super::tally::{Decision, Finished, RouteTally, Tally, method_label};
 use crate::allowance::Allowance;
 use crate::clock::{Clock, UnixTime};
@@ -25,6 +26,8 @@ pub struct Recorder {
     pub tally: Arc<Tally>,
     /// The access log, unless it is switched off.
     pub log: Option<AccessLog>,
+    /// The audit log, if there is one.
+    pub audit: Option<Arc<Audit>>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Ids for requests.
@@ -36,9 +39,13 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder around a worker's counters.
     #[must_use]
-    pub fn new(tally: Arc<Tally>, log: Option<AccessLog>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        tally: Arc<Tally>,
+        (log, audit): (Option<AccessLog>, Option<Arc<Audit>>),
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let unrouted = tally.route(&"none".into());
-        Self { tally, log, clock, ids: RequestIds::default(), unrouted }
+        Self { tally, log, audit, clock, ids: RequestIds::default(), unrouted }
     }
 }
 
@@ -88,6 +95,7 @@ pub struct Record {
     reason: Reason,
     upstream_duration: Option<Duration>,
     bytes: u64,
+    tunnel: bool,
     allowance: Option<Box<Allowance>>,
     words: Option<Box<Words>>,
 }
@@ -108,8 +116,9 @@ impl Record {
             reason: Reason::HeadMalformed,
             upstream_duration: None,
             bytes: 0,
+            tunnel: false,
             allowance: None,
-            words: recorder.log.is_some().then(Box::default),
+            words: (recorder.log.is_some() || recorder.audit.is_some()).then(Box::default),
             recorder: Rc::clone(recorder),
         }
     }
@@ -270,10 +279,32 @@ impl Record {
         self.route.as_ref().unwrap_or(&self.recorder.unrouted)
     }
 
+    /// A tunnel has opened; its end is that of the record.
+    pub fn opened(&mut self) {
+        self.tunnel = true;
+        if let (Some(audit), Some(words)) = (&self.recorder.audit, &self.words) {
+            audit.request(
+                Event::TunnelOpened,
+                &self.line(words, StatusCode::SWITCHING_PROTOCOLS, Duration::ZERO),
+            );
+        }
+    }
+
     fn write(&self, words: &Words, status: StatusCode, duration: Duration) {
-        let Some(log) = &self.recorder.log else { return };
+        let line = self.line(words, status, duration);
+        if let Some(log) = &self.recorder.log {
+            log.write(&line);
+        }
+        if let Some(audit) = &self.recorder.audit
+            && let Some(event) = Event::of_request(self.decision, self.method.as_ref(), self.tunnel)
+        {
+            audit.request(event, &line);
+        }
+    }
+
+    fn line<'a>(&'a self, words: &'a Words, status: StatusCode, duration: Duration) -> Line<'a> {
         let (host, path) = words.aim.words();
-        log.write(&Line {
+        Line {
             timestamp: self.at,
             request_id: str::from_utf8(self.request_id.as_bytes()).unwrap_or_default(),
             client: self.client,
@@ -291,7 +322,7 @@ impl Record {
             bytes: self.bytes,
             duration,
             upstream_duration: self.upstream_duration,
-        });
+        }
     }
 }
 

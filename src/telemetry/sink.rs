@@ -33,11 +33,14 @@ impl Sink {
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         let (queue, messages) = sync_channel(QUEUE);
-        let spawned =
-            thread::Builder::new().name("sidegate-log".to_owned()).spawn(move || drain(&messages, writer));
+        let lost = Arc::new(AtomicU64::new(0));
+        let failed = Arc::clone(&lost);
+        let spawned = thread::Builder::new()
+            .name("sidegate-log".to_owned())
+            .spawn(move || drain(&messages, writer, &failed));
         // Without the thread the receiver is gone and every line counts as lost: the gate still works.
         drop(spawned);
-        Self { queue, lost: Arc::new(AtomicU64::new(0)) }
+        Self { queue, lost }
     }
 
     /// Hands over whole lines.
@@ -46,8 +49,7 @@ impl Sink {
             TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines)),
         ) = self.queue.try_send(Message::Lines(lines))
         {
-            let lines = memchr::memchr_iter(b'\n', &lines).count();
-            self.lost.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+            count(&self.lost, &lines);
         }
     }
 
@@ -67,12 +69,19 @@ impl Sink {
     }
 }
 
-fn drain(messages: &Receiver<Message>, mut writer: impl Write) {
+fn count(lost: &AtomicU64, lines: &[u8]) {
+    let lines = memchr::memchr_iter(b'\n', lines).count();
+    lost.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+fn drain(messages: &Receiver<Message>, mut writer: impl Write, lost: &AtomicU64) {
     while let Ok(message) = messages.recv() {
         match message {
-            // A closed pipe must not end the gate.
+            // A closed pipe or a full disk must not end the gate.
             Message::Lines(lines) => {
-                writer.write_all(&lines).and_then(|()| writer.flush()).ok();
+                if writer.write_all(&lines).and_then(|()| writer.flush()).is_err() {
+                    count(lost, &lines);
+                }
             }
             Message::Flush(done) => {
                 done.try_send(()).ok();

@@ -19,6 +19,8 @@ mod assertion;
 #[cfg(test)]
 mod attacks;
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod authenticate;
 #[cfg(test)]
 mod authorize;
