@@ -161,8 +161,6 @@ pub struct Decision {
     pub preflight: Option<Box<Response<()>>>,
     /// Whether the rule is in shadow mode.
     pub shadow: bool,
-    /// Whose request it is, as far as that was verified.
-    pub session: Option<Rc<Session>>,
 }
 
 /// Decides.
@@ -207,8 +205,7 @@ pub async fn decide(
         websocket: manner.is_websocket(),
     };
     let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
-    let shadow = route.mode == Mode::Shadow;
-    Ok(Decision { permit, head, manner, word, preflight, shadow, session })
+    Ok(Decision { permit, head, manner, word, preflight, shadow: route.mode == Mode::Shadow })
 }
 
 /// What a request says of itself, as it is judged.

@@ -44,7 +44,6 @@ pub mod headers;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
-pub mod leases;
 pub mod listener;
 pub mod local_http;
 pub mod outbound;

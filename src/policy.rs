@@ -6,7 +6,7 @@ pub mod requirement;
 pub mod route;
 pub mod router;
 
-pub use route::{Asking, Bypass, Lasting, Permit, Route};
+pub use route::{Asking, Bypass, Permit, Route};
 
 use crate::target::Target;
 use router::{Router, Rule};

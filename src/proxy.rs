@@ -1,7 +1,6 @@
 //! To the service and back: connections, bodies, tunnels, and the answers that we give ourselves.
 
 pub mod connect;
-pub mod ending;
 pub mod exchange;
 pub mod forward;
 pub mod frames;

@@ -4,7 +4,7 @@ use super::judges::places;
 use super::{expressions, rate_limits, warnings};
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
-use crate::config::policy::{Access, OnExpiry, RewritePrefix, Route as Written, WebSocket};
+use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
 use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
@@ -93,7 +93,6 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         upstream: 0,
         rewrite: None,
         websocket: WebSocketRules::default(),
-        on_expiry: OnExpiry::Ignore,
         rate_limits: rate_limits::of_policy(config, problems),
     };
     expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
@@ -163,7 +162,6 @@ fn route(
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
-        on_expiry: written.on_expiry,
         rate_limits: rate_limits::of_route(written, (access, &fallback.rate_limits), config, at, problems),
     };
     warnings::of_requirements(&route, false, at, problems);
@@ -193,11 +191,7 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
             );
         }
     }
-    WebSocketRules {
-        on_denied: written.on_denied,
-        on_expiry: written.on_expiry,
-        allowed_origins: written.allowed_origins.0.clone(),
-    }
+    WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
 }
 
 fn rewrite(

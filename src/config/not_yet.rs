@@ -29,6 +29,11 @@ pub(super) const TABLE: &[NotYet] = &[
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
     ),
+    value(
+        "routes.websocket.on_denied",
+        "close",
+        "use \"http\": the handshake is refused with a status, before the upgrade",
+    ),
     key(
         "tracing",
         "remove the table; the service still gets the trace headers of the client, and X-Request-Id",

@@ -240,8 +240,7 @@ fn unanswered(error: &ExchangeError) -> Denial {
 fn faulty(fault: BodyFault) -> Denial {
     match fault {
         BodyFault::TooLarge => Denial::new(Reason::BodyTooLarge),
-        BodyFault::Malformed => Denial::new(Reason::HeadMalformed).because(fault),
-        BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault).to_nobody(),
+        BodyFault::Malformed | BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault),
     }
 }
 

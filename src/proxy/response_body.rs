@@ -1,10 +1,8 @@
 //! The response body on its way to the client: streamed frame by frame, never buffered.
 
-use super::ending::{Ending, Over};
 use super::exchange::Download;
 use super::pool::{Pool, StreamCount};
 use super::request_body::length;
-use super::respond;
 use crate::telemetry::record::Record;
 use crate::wire::inbound::BodyError;
 use bytes::Bytes;
@@ -42,7 +40,6 @@ pub struct ResponseBody {
     source: Source,
     record: Option<Record>,
     in_flight: Option<InFlight>,
-    ending: Option<Box<Ending>>,
 }
 
 #[derive(Debug)]
@@ -81,26 +78,19 @@ pub enum ResponseError {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
-    /// It was ended here.
-    #[error(transparent)]
-    Over(#[from] Over),
 }
 
 impl ResponseBody {
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self::of(Source::Empty)
+        Self { source: Source::Empty, record: None, in_flight: None }
     }
 
     /// A body of our own.
     #[must_use]
     pub const fn own(bytes: Bytes) -> Self {
-        Self::of(Source::Own(bytes))
-    }
-
-    const fn of(source: Source) -> Self {
-        Self { source, record: None, in_flight: None, ending: None }
+        Self { source: Source::Own(bytes), record: None, in_flight: None }
     }
 
     /// A service's, over HTTP/1.1.
@@ -111,7 +101,7 @@ impl ResponseBody {
             return Self::empty();
         }
         let download = Rc::new(RefCell::new(download));
-        Self::of(Source::Http1 { download, pool, rest: None })
+        Self { source: Source::Http1 { download, pool, rest: None }, record: None, in_flight: None }
     }
 
     /// A service's, over HTTP/2.
@@ -120,7 +110,7 @@ impl ResponseBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self::of(Source::Http2 { body, _stream: stream })
+        Self { source: Source::Http2 { body, _stream: stream }, record: None, in_flight: None }
     }
 
     /// Whether it is a service's, and not all of it has come.
@@ -158,23 +148,6 @@ impl ResponseBody {
         }
     }
 
-    /// Ends a service's response that lasts longer than what it was allowed by.
-    pub fn end_with(&mut self, ending: Ending) {
-        if self.is_on_its_way() {
-            self.ending = Some(Box::new(ending));
-        }
-    }
-
-    /// Breaks off, and with it whatever of the request is still on its way.
-    fn cut(&mut self, over: Over) -> Option<Result<Frame<Bytes>, ResponseError>> {
-        self.source = Source::Empty;
-        let grpc = self.ending.take().is_some_and(|ending| ending.is_grpc());
-        if let Some(mut record) = self.record.take() {
-            record.cut(&over);
-        }
-        Some(if grpc { Ok(Frame::trailers(respond::unauthenticated(&over))) } else { Err(over.into()) })
-    }
-
     /// Keeps the request's record until the body has ended.
     pub fn keep(&mut self, record: Record) {
         self.record = Some(record);
@@ -196,11 +169,6 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
-        if let Some(ending) = &mut this.ending
-            && let Poll::Ready(over) = ending.poll(cx)
-        {
-            return Poll::Ready(this.cut(over));
-        }
         let polled = this.source.poll_frame(cx);
         match &polled {
             Poll::Pending => {}

@@ -253,13 +253,6 @@ impl Record {
         self.denied(&Denial::new(Reason::UpstreamFailed).because(cause));
     }
 
-    /// What was allowed has been ended here, for that reason.
-    pub fn cut(&mut self, cause: &dyn std::fmt::Display) {
-        if let Some(words) = &mut self.words {
-            words.cause = Some(cause.to_string());
-        }
-    }
-
     /// The head of the service's response came after `duration`.
     pub const fn upstream_answered(&mut self, duration: Duration) {
         self.upstream_duration = Some(duration);

@@ -31,8 +31,6 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
-mod closing;
-#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod drain;
