@@ -215,6 +215,16 @@ impl Sessions {
         }
     }
 
+    /// Whether a session that was good when something was opened with it is worth anything now: false once its API key was
+    /// removed from the file or changed there, and once the key that signed its JWT has left the key set. While keys
+    /// cannot be had, nobody has withdrawn any. When it ends in time is not asked here.
+    #[must_use]
+    pub fn stands(&self, session: &Session, now: UnixTime) -> bool {
+        // Most often it is the one at its place; after a reload it may stand elsewhere.
+        let own = self.entries.get(session.authenticator).into_iter();
+        own.chain(&self.entries.0).any(|entry| entry.vouches_for(session, now))
+    }
+
     /// Forgets what nobody has asked for lately, a little at a time.
     pub fn purge(&self, now: UnixTime) {
         self.signatures.borrow_mut().purge(now);

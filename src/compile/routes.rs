@@ -4,7 +4,7 @@ use super::{expressions, warnings};
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
-use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
+use crate::config::policy::{Access, RewritePrefix, Route as Written, StreamExpiry, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
 use crate::generation::Lookup;
 use crate::headers::cors::{ORIGIN_HINT, is_origin};
@@ -91,6 +91,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         pattern: None,
         upstream: 0,
         rewrite: None,
+        on_expiry: StreamExpiry::default(),
         websocket: WebSocketRules::default(),
     };
     expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
@@ -159,6 +160,7 @@ fn route(
         pattern: None,
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
+        on_expiry: written.on_expiry,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
     };
     warnings::of_requirements(&route, false, at, problems);
@@ -188,7 +190,11 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
             );
         }
     }
-    WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
+    WebSocketRules {
+        on_denied: written.on_denied,
+        on_expiry: written.on_expiry,
+        allowed_origins: written.allowed_origins.0.clone(),
+    }
 }
 
 fn rewrite(

@@ -19,10 +19,6 @@ const fn key(pattern: &'static str, hint: &'static str) -> NotYet {
     NotYet { pattern, value: None, hint }
 }
 
-const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -> NotYet {
-    NotYet { pattern, value: Some(value), hint }
-}
-
 const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
 
 /// Everything that is refused so.
@@ -30,11 +26,6 @@ pub(super) const TABLE: &[NotYet] = &[
     key(
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
-    ),
-    value(
-        "routes.websocket.on_denied",
-        "close",
-        "use \"http\": the handshake is refused with a status, before the upgrade",
     ),
     key("routes.rate_limit", RATE_LIMITS),
     key("rate_limits", RATE_LIMITS),

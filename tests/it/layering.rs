@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["assertion", "authn", "headers", "entitlements", "wire"],
     &["policy", "sessions"],
-    &["entitle"],
+    &["entitle", "leases"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],
     &["gateway", "facade", "reload"],

@@ -59,6 +59,8 @@ mod keysets;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod path_settings;
@@ -66,6 +68,7 @@ mod path_settings;
 mod paths;
 #[cfg(test)]
 mod policy_tests;
+mod refused_upgrades;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
@@ -74,7 +77,6 @@ mod routes;
 mod shadow;
 #[cfg(test)]
 mod smuggling;
-#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;
