@@ -161,6 +161,8 @@ pub struct Decision {
     pub preflight: Option<Box<Response<()>>>,
     /// Whether the rule is in shadow mode.
     pub shadow: bool,
+    /// Who is asking, if that was found out.
+    pub session: Option<Rc<Session>>,
 }
 
 /// Decides.
@@ -205,7 +207,8 @@ pub async fn decide(
         websocket: manner.is_websocket(),
     };
     let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
-    Ok(Decision { permit, head, manner, word, preflight, shadow: route.mode == Mode::Shadow })
+    let shadow = route.mode == Mode::Shadow;
+    Ok(Decision { permit, head, manner, word, preflight, shadow, session })
 }
 
 /// What a request says of itself, as it is judged.

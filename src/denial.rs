@@ -178,13 +178,26 @@ pub struct Denial {
     detail: Option<String>,
     scope: Option<String>,
     source: Option<String>,
+    departure: bool,
 }
 
 impl Denial {
     /// A refusal that says no more than its reason does.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, detail: None, scope: None, source: None }
+        Self { reason, detail: None, scope: None, source: None, departure: false }
+    }
+
+    /// No refusal at all: the client went away in the middle of its request, and there is nobody to be answered.
+    #[must_use]
+    pub fn departed() -> Self {
+        Self { departure: true, ..Self::new(Reason::HeadMalformed) }
+    }
+
+    /// Whether it only says that the client went away.
+    #[must_use]
+    pub const fn is_departure(&self) -> bool {
+        self.departure
     }
 
     /// Replaces the text that the client reads. It must hold nothing from the token.

@@ -6,14 +6,17 @@
 use crate::allowance::Allowance;
 use crate::authn::cache::Bounds;
 use crate::clock::UnixTime;
+use crate::config::policy::OnDenied;
 use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
 use crate::denial::{Denial, Reason};
 use crate::generation::Generation;
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
+use crate::leases::{Lease, Leases};
 use crate::peer::Peer;
 use crate::policy::Route;
 use crate::proxy::connect::Upstream;
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
+use crate::proxy::frames::CloseCode;
 use crate::proxy::pool::Pool;
 use crate::proxy::rate_fields::tell;
 use crate::proxy::request_body::{ClientBody, RequestBody};
@@ -24,7 +27,7 @@ use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::{RouteTally, Tally};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,12 +47,19 @@ pub struct Via {
 /// A tunnel about to open.
 #[derive(Debug)]
 pub struct Opening {
-    /// The other end.
-    pub service: Box<ServiceEnd>,
-    /// When the token that opened it is not good any more.
-    pub until: Option<Instant>,
+    /// Where it leads to.
+    pub end: End,
     /// The handshake's record; it ends with the tunnel.
     pub record: Record,
+}
+
+/// Where a tunnel leads to.
+#[derive(Debug)]
+pub enum End {
+    /// To a service, as long as the lease holds, where there is one.
+    Service(Box<ServiceEnd>, Option<Rc<Lease>>),
+    /// Nowhere: it is closed with these words.
+    Nowhere(CloseCode, String),
 }
 
 /// One worker's gateway.
@@ -58,6 +68,7 @@ pub struct Gateway {
     local: RefCell<Rc<Local>>,
     recorder: Rc<Recorder>,
     bounds: Bounds,
+    leases: Leases,
 }
 
 impl Gateway {
@@ -65,7 +76,7 @@ impl Gateway {
     #[must_use]
     pub fn new(generation: Arc<Generation>, recorder: Rc<Recorder>, sessions: Bounds) -> Self {
         let local = Local::new(generation, &recorder, sessions, None);
-        Self { local: RefCell::new(Rc::new(local)), recorder, bounds: sessions }
+        Self { local: RefCell::new(Rc::new(local)), recorder, bounds: sessions, leases: Leases::default() }
     }
 
     /// What this worker records with.
@@ -87,6 +98,12 @@ impl Gateway {
         Rc::clone(&self.local.borrow())
     }
 
+    /// Ends what is open of sessions that are worth nothing any more.
+    pub fn review(&self, now: UnixTime) {
+        let local = self.snapshot();
+        self.leases.review(Instant::now(), |session| local.sessions.stands(session, now));
+    }
+
     /// Answers a request: with the service's response, or with a refusal.
     pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
         let local = self.snapshot();
@@ -94,17 +111,27 @@ impl Gateway {
         record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
         let reader = local.reader(request.headers());
-        match local.serve(via, request, &mut record).await {
+        let mut closing = None;
+        match local.serve((via, &self.leases), request, (&mut record, &mut closing), style).await {
             Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
             Ok(Served::Preflight(response)) => local.finish(response, record),
-            Ok(Served::Tunnel(mut response, service, until)) => {
+            Ok(Served::Tunnel(mut response, service, lease)) => {
                 local.dress(&mut response, &mut record);
                 record.opened();
-                *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
+                let end = End::Service(service, lease);
+                *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
                 response
             }
+            Err(denial) if denial.is_departure() => local.nobody(&denial, record, style),
             Err(denial) => {
                 record.denied(&denial);
+                if let Some(mut head) = closing {
+                    local.dress(&mut head, &mut record);
+                    record.status(denial.reason().status());
+                    let end = End::Nowhere(close_code(&denial), denial.text().to_owned());
+                    *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
+                    return head;
+                }
                 let response = respond::denied(&denial, style);
                 record.status(denial.reason().status());
                 let (head, body) = response.into_parts();
@@ -147,7 +174,7 @@ enum Served {
     Response(Response<ResponseBody>),
     /// An answer of ours; no service was asked.
     Preflight(Response<ResponseBody>),
-    Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
+    Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Rc<Lease>>),
 }
 
 impl Served {
@@ -204,9 +231,10 @@ impl Local {
 
     async fn serve(
         &self,
-        via: &Via,
+        (via, leases): (&Via, &Leases),
         request: Request<ClientBody>,
-        record: &mut Record,
+        (record, closing): (&mut Record, &mut Option<Response<ResponseBody>>),
+        style: Style,
     ) -> Result<Served, Denial> {
         let (mut head, body) = request.into_parts();
         let arrival = Arrival {
@@ -223,28 +251,62 @@ impl Local {
             limiter: self.generation.limiter.as_deref(),
             tally: &self.tally,
         };
-        let mut recording = Recording { local: self, record: &mut *record };
+        let mut recording = Recording { local: self, record: &mut *record, closes: false, closing };
         let decided = decide(&self.generation, &authorities, arrival, &mut recording).await?;
-        let Decision { permit, head, manner, word, preflight, shadow } = decided;
+        let Decision { permit, head, manner, word, preflight, shadow, session } = decided;
         if let Some(answer) = preflight {
             return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
         }
         let body = self.body(body).inspect_err(|_| record.withdrawn())?;
+        let tenure = if manner.is_websocket() { permit.tunnel() } else { permit.response() };
+        let lease = tenure.and_then(|tenure| {
+            let until = tenure.until.and_then(|end| Instant::now().checked_add(record.at().until(end)));
+            leases.grant(until, session)
+        });
         let outgoing = Outgoing { permit, head, body };
-        let served = match manner {
-            Manner::Plain | Manner::Preflight => {
+        let served = match (manner, lease) {
+            (Manner::WebSocket(handshake), lease) => {
+                let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
+                upgraded(answer, lease, word)
+            }
+            (Manner::Plain | Manner::Preflight, None) => {
                 self.forward.send(outgoing, record).await.map(Served::Response)?
             }
-            Manner::WebSocket(handshake) => {
-                let until = outgoing.permit.tunnel_until();
-                let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
-                upgraded(answer, until, word, record.at())
+            (Manner::Plain | Manner::Preflight, Some(lease)) => {
+                let mut response = Box::pin(self.leased(outgoing, &lease, record)).await?;
+                let calls = style.grpc && !style.http1;
+                response.body_mut().rest_on(lease, calls);
+                Served::Response(response)
             }
         };
         if shadow {
             record.compare(served.is_admitted());
         }
         Ok(served)
+    }
+
+    /// Forwards a request that must be answered before its lease is over.
+    async fn leased(
+        &self,
+        mut outgoing: Outgoing,
+        lease: &Rc<Lease>,
+        record: &mut Record,
+    ) -> Result<Response<ResponseBody>, Denial> {
+        outgoing.body.rest_on(Rc::clone(lease));
+        tokio::select! {
+            biased;
+            response = self.forward.send(outgoing, record) => response,
+            over = lease.over() => Err(Denial::new(over.reason())),
+        }
+    }
+
+    /// What nobody is there to read any more.
+    fn nobody(&self, denial: &Denial, mut record: Record, style: Style) -> Response<ResponseBody> {
+        record.departed(denial);
+        // Whoever has only stopped to send may read it all the same.
+        let mut response = respond::denied(denial, style).map(ResponseBody::own);
+        response.body_mut().keep(record);
+        response
     }
 
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
@@ -298,6 +360,10 @@ impl Local {
 struct Recording<'a> {
     local: &'a Local,
     record: &'a mut Record,
+    /// Whether the rule refuses handshakes behind a 101.
+    closes: bool,
+    /// The 101 in front of a refusal.
+    closing: &'a mut Option<Response<ResponseBody>>,
 }
 
 impl Observer for Recording<'_> {
@@ -305,9 +371,22 @@ impl Observer for Recording<'_> {
         self.record.target(target);
     }
 
-    fn route(&mut self, place: usize, _: &Route) {
+    fn route(&mut self, place: usize, route: &Route) {
+        self.closes = route.websocket.on_denied == OnDenied::Close;
         if let Some(tally) = self.local.tallies.get(place) {
             self.record.route(tally);
+        }
+    }
+
+    fn manner(&mut self, manner: &Manner) {
+        if let (true, Manner::WebSocket(handshake)) = (self.closes, manner) {
+            let authenticators = &self.local.generation.authenticators;
+            let is_word =
+                |name: &str| authenticators.iter().any(|known| known.places.is_subprotocol_word(name));
+            let mut response = Response::new(ResponseBody::empty());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *response.headers_mut() = handshake.accepted(is_word);
+            *self.closing = Some(response);
         }
     }
 
@@ -338,7 +417,7 @@ impl Observer for Recording<'_> {
 ///
 /// A browser that offered a subprotocol fails when none is selected, and its token was the offer: the word in
 /// front of it is selected in the service's stead.
-fn upgraded(answer: Answer, until: Option<UnixTime>, word: Option<HeaderValue>, now: UnixTime) -> Served {
+fn upgraded(answer: Answer, lease: Option<Rc<Lease>>, word: Option<HeaderValue>) -> Served {
     let (mut response, service) = match answer {
         Answer::Response(response) => return Served::Response(response),
         Answer::Tunnel(response, service) => (response, service),
@@ -347,6 +426,14 @@ fn upgraded(answer: Answer, until: Option<UnixTime>, word: Option<HeaderValue>, 
     if let (Some(word), false) = (word, headers.contains_key(SEC_WEBSOCKET_PROTOCOL)) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, word);
     }
-    let until = until.and_then(|end| Instant::now().checked_add(now.until(end)));
-    Served::Tunnel(response, service, until)
+    Served::Tunnel(response, service, lease)
+}
+
+/// How a refusal is told behind a 101.
+fn close_code(denial: &Denial) -> CloseCode {
+    if denial.reason().status() == StatusCode::SERVICE_UNAVAILABLE {
+        CloseCode::TryAgainLater
+    } else {
+        CloseCode::PolicyViolation
+    }
 }

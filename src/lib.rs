@@ -16,6 +16,7 @@
 //! 7. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`]; [`assertion`] signs it.
 //! 8. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
 //!    [`proxy::tunnel`] after the service's own 101.
+//!    What outlives its credential holds a lease ([`leases`]) and ends with it.
 //! 9. When the response has ended, its [`telemetry::record`] is counted and logged, once.
 //!
 //! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
@@ -44,6 +45,7 @@ pub mod headers;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
+pub mod leases;
 pub mod listener;
 pub mod local_http;
 pub mod outbound;

@@ -248,6 +248,19 @@ impl Sessions {
         }
     }
 
+    /// Whether a session that was good when something was opened with it is worth anything now: false once its API key was
+    /// removed from the file or changed there, once the key that signed its JWT has left the key set, and once it was revoked.
+    /// While keys cannot be had, nobody has withdrawn any, and while the list of revocations is too old nobody has revoked
+    /// anything: new requests are refused then, but nothing ends. When it ends in time is not asked here.
+    #[must_use]
+    pub fn stands(&self, session: &Session, now: UnixTime) -> bool {
+        // Most often it is the one at its place; after a reload it may stand elsewhere.
+        let own = self.entries.get(session.authenticator).into_iter();
+        let is_revoked =
+            self.refusal(session, now).is_some_and(|denial| denial.reason() == Reason::TokenRevoked);
+        !is_revoked && own.chain(&self.entries.0).any(|entry| entry.vouches_for(session, now))
+    }
+
     /// Forgets what nobody has asked for lately, a little at a time.
     pub fn purge(&self, now: UnixTime) {
         self.signatures.borrow_mut().purge(now);

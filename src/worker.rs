@@ -300,6 +300,7 @@ impl Worker {
         strike(self.gateway.recorder().clock.as_ref());
         let (_, now) = lately();
         self.gateway.snapshot().purge(now);
+        self.gateway.review(now);
         buffers::trim();
         if let Some(log) = &self.gateway.recorder().log {
             log.flush();

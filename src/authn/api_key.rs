@@ -30,6 +30,8 @@ pub const MAX_KEY_BYTES: usize = 512;
 /// One key's entry in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// What finds it in the table.
+    digest: Digest,
     /// Who holds it.
     pub identity: Identity,
     /// The key's id, for the log.
@@ -47,7 +49,13 @@ impl Entry {
             identity.insert(attribute, Attribute::Text(value.into()));
         }
         identity.shrink();
-        Self { identity, id: row.id.into(), expires: row.expires, allowed_ips: row.allowed_ips }
+        Self {
+            digest: Digest(row.sha256),
+            identity,
+            id: row.id.into(),
+            expires: row.expires,
+            allowed_ips: row.allowed_ips,
+        }
     }
 
     /// Whether it may be used from that address. An IPv4-mapped address counts as the one of IPv4 (RFC 4291 §2.5.5.2).
@@ -66,6 +74,12 @@ struct Digest([u8; 32]);
 impl Digest {
     fn of(key: &str) -> Option<Self> {
         digest(&SHA256, key.as_bytes()).as_ref().try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Digest")
     }
 }
 
@@ -159,12 +173,18 @@ impl KeyFile {
         self.table.load().get(&Digest::of(key)?).map(Arc::clone)
     }
 
+    /// Whether that entry is still in the file as it was: neither removed nor changed.
+    #[must_use]
+    pub fn holds(&self, entry: &Arc<Entry>) -> bool {
+        self.table.load().get(&entry.digest).is_some_and(|held| Arc::ptr_eq(held, entry))
+    }
+
     /// Replaces the table; returns how many entries there are. Entries that did not change stay the same.
     fn take_over(&self, rows: Vec<KeyRow>) -> usize {
         let before = self.table.load();
         let entry = |row: KeyRow| {
-            let digest = Digest(row.sha256);
             let entry = Entry::new(row, &self.authenticator);
+            let digest = entry.digest;
             let same = before.get(&digest).filter(|known| ***known == entry);
             (digest, same.map_or_else(|| Arc::new(entry), Arc::clone))
         };

@@ -4,7 +4,7 @@ use super::judges::places;
 use super::{expressions, rate_limits, warnings};
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
-use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
+use crate::config::policy::{Access, RewritePrefix, Route as Written, StreamExpiry, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
 use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
@@ -92,6 +92,7 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         pattern: None,
         upstream: 0,
         rewrite: None,
+        on_expiry: StreamExpiry::default(),
         websocket: WebSocketRules::default(),
         rate_limits: rate_limits::of_policy(config, problems),
     };
@@ -161,6 +162,7 @@ fn route(
         pattern: None,
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
+        on_expiry: written.on_expiry,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
         rate_limits: rate_limits::of_route(written, (access, &fallback.rate_limits), config, at, problems),
     };
@@ -191,7 +193,11 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
             );
         }
     }
-    WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
+    WebSocketRules {
+        on_denied: written.on_denied,
+        on_expiry: written.on_expiry,
+        allowed_origins: written.allowed_origins.0.clone(),
+    }
 }
 
 fn rewrite(

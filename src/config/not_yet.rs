@@ -19,20 +19,11 @@ const fn key(pattern: &'static str, hint: &'static str) -> NotYet {
     NotYet { pattern, value: None, hint }
 }
 
-const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -> NotYet {
-    NotYet { pattern, value: Some(value), hint }
-}
-
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[
     key(
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
-    ),
-    value(
-        "routes.websocket.on_denied",
-        "close",
-        "use \"http\": the handshake is refused with a status, before the upgrade",
     ),
     key(
         "tracing",

@@ -107,6 +107,10 @@ pub struct Route {
     pub require: Require,
     /// How many requests in how much time; default: as the policy says. A list: all of them hold; an empty one: none.
     pub rate_limit: Option<OneOrMany<RateLimit>>,
+    /// What becomes of a response that is still on its way when its credential expires or is revoked; WebSockets have a rule
+    /// of their own.
+    #[serde(default)]
+    pub on_expiry: StreamExpiry,
     /// How WebSockets are treated.
     #[serde(default)]
     pub websocket: WebSocket,
@@ -142,6 +146,20 @@ pub enum OnDenied {
     /// With an HTTP status, before the upgrade.
     #[default]
     Http,
+    /// The handshake is accepted, and the tunnel closed at once: 1008, or 1013 for a 503. The service hears nothing of it.
+    /// Scripts in browsers can read code and reason of a close, but no status.
+    Close,
+}
+
+/// What becomes of a response that is still on its way when its credential is not good any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamExpiry {
+    /// It goes on to its end.
+    #[default]
+    Ignore,
+    /// It breaks off, and so does the request's body; a gRPC call ends with UNAUTHENTICATED.
+    Close,
 }
 
 /// What becomes of a tunnel when its token expires.

@@ -7,8 +7,9 @@ mod watch;
 
 use super::context::Context;
 use crate::denial::{Denial, Reason};
-use crate::gateway::Opening;
+use crate::gateway::{End, Opening};
 use crate::proxy::forward::ServiceEnd;
+use crate::proxy::frames::close_frame;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
 use crate::wire::head::Limits;
@@ -208,12 +209,23 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
 
 /// Runs a tunnel that a handshake has opened.
 async fn tunnel(inbound: Inbound, opening: Box<Opening>, context: Rc<Context>) {
-    let Opening { service, until, mut record } = *opening;
+    let Opening { end, mut record } = *opening;
+    let (service, lease) = match end {
+        End::Service(service, lease) => (service, lease),
+        End::Nowhere(code, reason) => {
+            drop(record);
+            let mut stream = inbound.stream;
+            if stream.write_all(&close_frame(code, &reason, None)).await.is_ok() {
+                linger(stream).await;
+            }
+            return;
+        }
+    };
     let ServiceEnd { stream, early, permit } = *service;
     let tunnel = Tunnel::new((inbound.stream, inbound.unread), (stream, early));
     let tally = &context.gateway.recorder().tally;
     tally.tunnels.increment();
-    let bytes = tunnel.run(until, context.drain.tunnels_ended()).await;
+    let bytes = tunnel.run(lease, context.drain.tunnels_ended()).await;
     tally.tunnels.decrement();
     record.sent(bytes);
     drop(permit);

@@ -5,7 +5,7 @@ use super::rate::RateLimit;
 use super::requirement::Requirements;
 use super::router::Pattern;
 use crate::clock::UnixTime;
-use crate::config::policy::{Access, Mode, OnExpiry};
+use crate::config::policy::{Access, Mode, OnDenied, OnExpiry, StreamExpiry};
 use crate::denial::{Denial, Reason};
 use crate::facts::Holder;
 use crate::target::{Prefix, Target};
@@ -35,6 +35,8 @@ pub struct Route {
     pub upstream: usize,
     /// Which front of the path is replaced, and with what.
     pub rewrite: Option<(Prefix, Prefix)>,
+    /// What becomes of a response that is on its way when its credential is not good any more.
+    pub on_expiry: StreamExpiry,
     /// How WebSockets are treated.
     pub websocket: WebSocketRules,
     /// How many requests in how much time.
@@ -44,6 +46,8 @@ pub struct Route {
 /// How WebSockets are treated.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketRules {
+    /// How a handshake is refused.
+    pub on_denied: OnDenied,
     /// What becomes of a tunnel when its token expires.
     pub on_expiry: OnExpiry,
     /// The `Origin` values that may open one; empty = any.
@@ -93,7 +97,15 @@ impl Bypass {
 #[derive(Debug)]
 pub struct Permit {
     upstream: usize,
-    tunnel_until: Option<UnixTime>,
+    tunnel: Option<Tenure>,
+    response: Option<Tenure>,
+}
+
+/// What ends with the session that it was opened for, and when at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    /// None = as long as the session stands.
+    pub until: Option<UnixTime>,
 }
 
 impl Permit {
@@ -103,10 +115,16 @@ impl Permit {
         self.upstream
     }
 
-    /// When a tunnel that this permit opens must end.
+    /// When a tunnel that this permit opens must end; none = with nobody's session.
     #[must_use]
-    pub const fn tunnel_until(&self) -> Option<UnixTime> {
-        self.tunnel_until
+    pub const fn tunnel(&self) -> Option<Tenure> {
+        self.tunnel
+    }
+
+    /// When the response to the request must end; none = when it ends by itself.
+    #[must_use]
+    pub const fn response(&self) -> Option<Tenure> {
+        self.response
     }
 }
 
@@ -144,11 +162,15 @@ impl Route {
         if let Some(handshake) = asking.handshake {
             self.websocket.admit(handshake.origin)?;
         }
-        let tunnel_until = match self.websocket.on_expiry {
+        let until = match self.websocket.on_expiry {
             OnExpiry::Close => asking.expires,
             OnExpiry::Ignore => None,
         };
-        Ok(Permit { upstream: self.upstream, tunnel_until })
+        let response = match self.on_expiry {
+            StreamExpiry::Close => Some(Tenure { until: asking.expires }),
+            StreamExpiry::Ignore => None,
+        };
+        Ok(Permit { upstream: self.upstream, tunnel: Some(Tenure { until }), response })
     }
 
     /// Checks what can be checked before facts about the customer are asked for.
@@ -191,7 +213,7 @@ impl Route {
     }
 
     const fn unconditional(&self) -> Permit {
-        Permit { upstream: self.upstream, tunnel_until: None }
+        Permit { upstream: self.upstream, tunnel: None, response: None }
     }
 
     /// The path and query that the service sees.
@@ -218,9 +240,9 @@ impl WebSocketRules {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asking, Handshake, Route, WebSocketRules};
+    use super::{Asking, Handshake, Route, Tenure, WebSocketRules};
     use crate::clock::UnixTime;
-    use crate::config::policy::{Access, Mode, OnExpiry, Require};
+    use crate::config::policy::{Access, Mode, OnExpiry, Require, StreamExpiry};
     use crate::config::problem::{KeyPath, Problems};
     use crate::config::server::Paths;
     use crate::denial::Reason;
@@ -243,6 +265,7 @@ mod tests {
             pattern: None,
             upstream: 3,
             rewrite: None,
+            on_expiry: StreamExpiry::default(),
             websocket: WebSocketRules::default(),
             rate_limits: [].into(),
         }
@@ -272,7 +295,8 @@ mod tests {
         let target = target();
         match route.permit(Asking { holder, expires, handshake, ..anybody(&target) }) {
             Ok(permit) => {
-                assert_eq!((permit.upstream(), permit.tunnel_until()), (3, expires));
+                assert_eq!((permit.upstream(), permit.tunnel()), (3, Some(Tenure { until: expires })));
+                assert_eq!(permit.response(), None);
                 Reason::Allowed
             }
             Err(denial) => denial.reason(),
@@ -330,6 +354,6 @@ mod tests {
         route.websocket.on_expiry = OnExpiry::Ignore;
         let target = target();
         let asking = Asking { expires: Some(UnixTime::default()), ..anybody(&target) };
-        assert_eq!(route.permit(asking).unwrap().tunnel_until(), None);
+        assert_eq!(route.permit(asking).unwrap().tunnel(), Some(Tenure { until: None }));
     }
 }

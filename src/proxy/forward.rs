@@ -240,7 +240,9 @@ fn unanswered(error: &ExchangeError) -> Denial {
 fn faulty(fault: BodyFault) -> Denial {
     match fault {
         BodyFault::TooLarge => Denial::new(Reason::BodyTooLarge),
-        BodyFault::Malformed | BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault),
+        BodyFault::Malformed => Denial::new(Reason::HeadMalformed).because(fault),
+        BodyFault::Over(over) => Denial::new(over.reason()).because(fault),
+        BodyFault::Aborted => Denial::departed().because(fault),
     }
 }
 

@@ -77,6 +77,8 @@ pub enum CloseCode {
     GoingAway,
     /// 1008: the token that opened the tunnel is not good any more.
     PolicyViolation,
+    /// 1013: what the handshake must be judged by cannot be had at the moment.
+    TryAgainLater,
 }
 
 impl CloseCode {
@@ -84,6 +86,7 @@ impl CloseCode {
         match self {
             Self::GoingAway => 1001,
             Self::PolicyViolation => 1008,
+            Self::TryAgainLater => 1013,
         }
     }
 }
@@ -92,8 +95,8 @@ impl CloseCode {
 #[must_use]
 pub fn close_frame(code: CloseCode, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = code.number().to_be_bytes().to_vec();
-    // A control frame carries at most 125 bytes (§5.5); our reasons are shorter.
-    payload.extend(reason.bytes().take(123));
+    // A control frame carries at most 125 bytes (§5.5), and its reason is UTF-8 to the last one (§5.5.1).
+    payload.extend(reason.get(..reason.floor_char_boundary(123)).unwrap_or_default().bytes());
     let length = u8::try_from(payload.len()).unwrap_or(125);
     let mut frame = vec![0x88, length];
     if let Some(mask) = mask {

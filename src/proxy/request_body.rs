@@ -1,6 +1,7 @@
 //! The request body on its way to the service: streamed piece by piece, never buffered.
 
 use crate::headers::Hygiene;
+use crate::leases::{Lease, Over};
 use crate::wire::inbound::{BodyError, Turn};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -24,6 +25,9 @@ pub enum BodyFault {
     /// The client went away.
     #[error("the client went away in mid body")]
     Aborted,
+    /// Its lease is over.
+    #[error("the credential is not good any more")]
+    Over(Over),
 }
 
 /// Where a client's body comes from.
@@ -98,6 +102,8 @@ pub struct RequestBody {
     hygiene: Arc<Hygiene>,
     /// Told to whoever watches.
     progress: Option<Rc<Progress>>,
+    /// It stops when this is over.
+    lease: Option<Rc<Lease>>,
 }
 
 impl RequestBody {
@@ -105,13 +111,18 @@ impl RequestBody {
     #[must_use]
     pub fn new(source: ClientBody, limit: u64, hygiene: Arc<Hygiene>) -> Self {
         let allowance = if limit == 0 { u64::MAX } else { limit };
-        Self { source, allowance, hygiene, progress: None }
+        Self { source, allowance, hygiene, progress: None, lease: None }
     }
 
     /// Whether the head already says that the body is too large.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         self.source.size_hint().lower() > self.allowance
+    }
+
+    /// Goes no further once the lease is over.
+    pub fn rest_on(&mut self, lease: Rc<Lease>) {
+        self.lease = Some(lease);
     }
 
     /// A handle that tells how far the body has come.
@@ -147,6 +158,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(over) = self.lease.as_ref().and_then(|lease| lease.is_over()) {
+            return self.fail(BodyFault::Over(over));
+        }
         let frame = match self.source.poll_frame(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {

@@ -3,9 +3,12 @@
 use super::exchange::Download;
 use super::pool::{Pool, StreamCount};
 use super::request_body::length;
+use crate::denial::{Denial, Reason};
+use crate::leases::{Lease, Over};
 use crate::telemetry::record::Record;
 use crate::wire::inbound::BodyError;
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::{Cell, RefCell};
@@ -40,6 +43,18 @@ pub struct ResponseBody {
     source: Source,
     record: Option<Record>,
     in_flight: Option<InFlight>,
+    /// What it ends with, if it does not end before.
+    bond: Option<Bond>,
+}
+
+/// The lease of a response, and how its end is told.
+#[derive(Debug)]
+struct Bond {
+    lease: Rc<Lease>,
+    /// Whether the client speaks gRPC, and can be told in trailers.
+    calls: bool,
+    /// Whether it has broken off, and the client was not told yet.
+    broken: bool,
 }
 
 #[derive(Debug)]
@@ -78,19 +93,22 @@ pub enum ResponseError {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+    /// Its lease is over.
+    #[error("the credential is not good any more")]
+    Over,
 }
 
 impl ResponseBody {
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { source: Source::Empty, record: None, in_flight: None }
+        Self::of(Source::Empty)
     }
 
     /// A body of our own.
     #[must_use]
     pub const fn own(bytes: Bytes) -> Self {
-        Self { source: Source::Own(bytes), record: None, in_flight: None }
+        Self::of(Source::Own(bytes))
     }
 
     /// A service's, over HTTP/1.1.
@@ -101,7 +119,7 @@ impl ResponseBody {
             return Self::empty();
         }
         let download = Rc::new(RefCell::new(download));
-        Self { source: Source::Http1 { download, pool, rest: None }, record: None, in_flight: None }
+        Self::of(Source::Http1 { download, pool, rest: None })
     }
 
     /// A service's, over HTTP/2.
@@ -110,7 +128,29 @@ impl ResponseBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http2 { body, _stream: stream }, record: None, in_flight: None }
+        Self::of(Source::Http2 { body, _stream: stream })
+    }
+
+    const fn of(source: Source) -> Self {
+        Self { source, record: None, in_flight: None, bond: None }
+    }
+
+    /// Ends with the lease, if it does not end before: what is left of the request is not sent either. Where `calls`, a gRPC
+    /// client is told in trailers; else the response breaks off, so that nobody takes it for whole.
+    pub fn rest_on(&mut self, lease: Rc<Lease>, calls: bool) {
+        if self.is_on_its_way() {
+            self.bond = Some(Bond { lease, calls, broken: false });
+        }
+    }
+
+    /// Whether its lease is over; then nothing more comes from the service, nor goes there.
+    fn poll_over(&mut self, cx: &Context<'_>) -> Option<(Over, bool)> {
+        let on_its_way = self.is_on_its_way();
+        let bond = self.bond.as_mut().filter(|bond| on_its_way || bond.broken)?;
+        let Poll::Ready(over) = bond.lease.poll_over(cx) else { return None };
+        bond.broken = true;
+        self.source = Source::Empty;
+        Some((over, bond.calls))
     }
 
     /// Whether it is a service's, and not all of it has come.
@@ -121,6 +161,7 @@ impl ResponseBody {
 
     /// Sends on what is left of the request, while nobody takes any of the response.
     pub fn poll_upload(&mut self, cx: &mut Context<'_>) {
+        self.poll_over(cx);
         if let Source::Http1 { download, .. } = &self.source {
             download.borrow_mut().poll_upload(cx);
         }
@@ -154,6 +195,26 @@ impl ResponseBody {
     }
 }
 
+impl ResponseBody {
+    /// The last that the client hears of a response whose lease is over.
+    fn end(&mut self, over: Over, calls: bool) -> Option<Result<Frame<Bytes>, ResponseError>> {
+        self.bond = None;
+        let reason = over.reason();
+        if let Some(mut record) = self.record.take() {
+            record.denied(&Denial::new(reason).because("the response was still on its way"));
+        }
+        Some(if calls { Ok(Frame::trailers(unauthenticated(reason))) } else { Err(ResponseError::Over) })
+    }
+}
+
+/// What a gRPC client is told: `UNAUTHENTICATED`.
+fn unauthenticated(reason: Reason) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("16"));
+    trailers.insert("grpc-message", HeaderValue::from_static(reason.detail()));
+    trailers
+}
+
 fn give_back(download: Download, pool: &Weak<Pool>) {
     if let (Some(pool), Some(connection)) = (pool.upgrade(), download.into_reusable()) {
         pool.give_back(connection);
@@ -169,6 +230,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
+        if let Some((over, calls)) = this.poll_over(cx) {
+            return Poll::Ready(this.end(over, calls));
+        }
         let polled = this.source.poll_frame(cx);
         match &polled {
             Poll::Pending => {}
@@ -189,7 +253,8 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
+            // What broke off still has to say so.
+            Source::Empty => self.bond.as_ref().is_none_or(|bond| !bond.broken),
             Source::Own(bytes) => bytes.is_empty(),
             Source::Http1 { .. } => false,
             Source::Http2 { body, .. } => body.is_end_stream(),

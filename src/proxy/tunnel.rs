@@ -1,9 +1,10 @@
-//! A WebSocket after its handshake: bytes both ways until a side ends, the token expires, or the gate does.
+//! A WebSocket after its handshake: bytes both ways until a side ends, its lease is over, or the gate's life is.
 //!
 //! A silent tunnel holds no buffer: both directions read into one that the thread owns, and only what the other
 //! side would not take at once is kept.
 
 use super::frames::{CloseCode, FrameTracker, close_frame};
+use crate::leases::{Lease, Over};
 use crate::stream::Stream;
 use crate::wire::buffers;
 use bytes::BytesMut;
@@ -11,10 +12,11 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 /// How long an unfinished frame may hold up our close frame, and how long the peers have to answer it.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -53,17 +55,20 @@ impl Tunnel {
         Self { client, service, up: Direction::begun(said), down: Direction::begun(early) }
     }
 
-    /// Carries bytes until a side ends, `expires` comes, or `drained` ends; returns how many were carried.
-    pub async fn run(mut self, expires: Option<Instant>, drained: impl Future<Output = ()>) -> u64 {
-        let expiry = async {
-            match expires {
-                Some(at) => tokio::time::sleep_until(at).await,
+    /// Carries bytes until a side ends, the lease is over, or `drained` ends; returns how many were carried.
+    pub async fn run(mut self, lease: Option<Rc<Lease>>, drained: impl Future<Output = ()>) -> u64 {
+        let over = async {
+            match &lease {
+                Some(lease) => lease.over().await,
                 None => std::future::pending().await,
             }
         };
         let verdict = tokio::select! {
             () = poll_fn(|cx| self.poll_until_one_ends(cx)) => None,
-            () = expiry => Some((CloseCode::PolicyViolation, "the token has expired")),
+            over = over => Some((CloseCode::PolicyViolation, match over {
+                Over::Expired => "the token has expired",
+                Over::Revoked => "the session was revoked",
+            })),
             () = drained => Some((CloseCode::GoingAway, "the gate is shutting down")),
         };
         match verdict {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Version};
 
@@ -29,6 +29,8 @@ pub enum Upgrade {
 pub struct Handshake {
     /// What the service must answer.
     accept: HeaderValue,
+    /// The subprotocols that the client offers, as it wrote them.
+    offered: Box<[HeaderValue]>,
 }
 
 /// Judges what a request says about upgrading.
@@ -54,7 +56,8 @@ fn handshake(method: &Method, version: Version, headers: &HeaderMap) -> Option<H
     let key = single(headers, &SEC_WEBSOCKET_KEY)?;
     // Sixteen random bytes in base64.
     STANDARD.decode(key.as_bytes()).ok().filter(|key| key.len() == 16)?;
-    Some(Handshake { accept: accept(key.as_bytes())? })
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().cloned().collect();
+    Some(Handshake { accept: accept(key.as_bytes())?, offered })
 }
 
 fn accept(key: &[u8]) -> Option<HeaderValue> {
@@ -63,6 +66,24 @@ fn accept(key: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Handshake {
+    /// The head that accepts it without asking any service. Browsers fail unless one of the subprotocols that they offer is
+    /// selected: the one that `is_word` knows, since what stands behind it is a token, else the first.
+    #[must_use]
+    pub fn accepted(&self, is_word: impl Fn(&str) -> bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        let offered = || {
+            let lines = self.offered.iter().filter_map(|line| line.to_str().ok());
+            lines.flat_map(|line| line.split(',')).map(str::trim).filter(|name| !name.is_empty())
+        };
+        let selected = offered().find(|name| is_word(name)).or_else(|| offered().next());
+        if let Some(Ok(selected)) = selected.map(HeaderValue::from_str) {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, selected);
+        }
+        headers
+    }
+
     /// Whether the service's 101 accepts this very handshake (RFC 6455 §4.1).
     #[must_use]
     pub fn is_accepted_by(&self, headers: &HeaderMap) -> bool {

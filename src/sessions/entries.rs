@@ -1,6 +1,6 @@
 //! The authenticators of one worker, with what each has verified lately, and which of them judges a credential.
 
-use super::session::{Form, Origin, Session};
+use super::session::{Basis, Form, Origin, Session};
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::TokenCache;
 use crate::authn::jwt::Jwt;
@@ -28,6 +28,20 @@ impl Entry {
         match &self.authenticator.kind {
             Kind::Jwt { jwt, keys } => Some((jwt, keys)),
             Kind::Introspection(_) | Kind::Remote(_) | Kind::ApiKey(_) => None,
+        }
+    }
+
+    /// Whether what a session rests on is still there.
+    pub(super) fn vouches_for(&self, session: &Session, now: UnixTime) -> bool {
+        match (&self.authenticator.kind, &session.basis) {
+            (Kind::Jwt { keys, .. }, Basis::Key(..)) => {
+                keys.current(now).is_none_or(|keys| session.rests_on(&keys))
+            }
+            (Kind::ApiKey(file), Basis::Entry(entry)) => file.holds(entry),
+            (Kind::Introspection(_) | Kind::Remote(_), Basis::Word) => true,
+            (Kind::Jwt { .. }, Basis::Entry(_) | Basis::Word)
+            | (Kind::ApiKey(_), Basis::Key(..) | Basis::Word)
+            | (Kind::Introspection(_) | Kind::Remote(_), Basis::Key(..) | Basis::Entry(_)) => false,
         }
     }
 

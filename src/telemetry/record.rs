@@ -248,6 +248,12 @@ impl Record {
         }
     }
 
+    /// The client went away before it got an answer.
+    pub fn departed(&mut self, denial: &Denial) {
+        self.status = None;
+        self.cause(denial);
+    }
+
     /// The service's response broke off when the client had its head already.
     pub fn broke_off(&mut self, cause: &dyn std::fmt::Display) {
         self.denied(&Denial::new(Reason::UpstreamFailed).because(cause));

@@ -37,7 +37,7 @@ const FLOORS: &[&[&str]] = &[
     &["rates", "revocation"],
     &["assertion", "authn", "headers", "entitlements", "wire"],
     &["policy", "sessions", "revoking"],
-    &["entitle"],
+    &["entitle", "leases"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],
     &["gateway", "facade", "reload"],

@@ -31,6 +31,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod closing;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod drain;
@@ -63,6 +65,8 @@ mod keysets;
 #[cfg(test)]
 mod layering;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod path_settings;
@@ -74,6 +78,7 @@ mod policy_tests;
 mod rate_limits;
 #[cfg(test)]
 mod redis;
+mod refused_upgrades;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]
@@ -86,7 +91,6 @@ mod routes;
 mod shadow;
 #[cfg(test)]
 mod smuggling;
-#[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;

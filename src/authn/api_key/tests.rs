@@ -95,7 +95,7 @@ fn digests_that_begin_alike_are_not_the_same() {
 fn addresses_are_compared_as_what_they_are() {
     let admits = |networks: &[&str], client: Option<&str>| {
         let entry = Entry {
-            sha256: [0; 32],
+            digest: Digest([0; 32]),
             identity: Identity::default(),
             id: "a".into(),
             expires: None,

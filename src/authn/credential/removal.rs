@@ -35,6 +35,14 @@ impl Places {
         }
     }
 
+    /// Whether a subprotocol is the word that a token stands behind.
+    #[must_use]
+    pub fn is_subprotocol_word(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|place| matches!(place, Place::Subprotocol { word } if word.eq_ignore_ascii_case(name)))
+    }
+
     /// Removes the token, and the word before it, from the subprotocols that are offered to the service. This is not an
     /// option: the service would have to select one of what it is offered, and the token is none (RFC 6455 §4.2.2).
     pub fn strip_subprotocol(&self, headers: &mut HeaderMap) {
