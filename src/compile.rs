@@ -8,6 +8,7 @@ mod expressions;
 mod facade;
 mod identity;
 mod judges;
+mod rate_limits;
 mod redis;
 mod responses;
 mod revocation;
@@ -118,6 +119,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         return None;
     }
     let (policy, used) = routes?;
+    let counts = policy.routes().any(|route| !route.rate_limits.is_empty());
     let Authenticators { list, stores, key_files, figures, client } = authenticators?;
     let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| draft.open(client, world));
@@ -127,7 +129,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     Some(Compiled {
         generation: Generation {
             policy,
-            lookups: used.iter().map(|places| routes::lookup(places, &list)).collect(),
+            lookups: used.iter().map(|places| judges::lookup(places, &list)).collect(),
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
             authenticators: list,
             revocations: revoking.as_ref().map(|revoking| Arc::clone(&revoking.revocations)),
@@ -142,6 +144,8 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
             response_headers,
+            limiter: rate_limits::limiter(config, counts, redis.as_ref(), world),
+            rate_fields: config.rate_limits.headers,
             cors,
             body_bytes: config.server.limits.body_bytes.0,
             headers: usize::from(config.server.limits.headers),

@@ -19,6 +19,7 @@ pub mod log;
 mod not_yet;
 pub mod policy;
 pub mod problem;
+pub mod rate_limit;
 pub mod redis;
 pub mod reference;
 mod report;
@@ -64,6 +65,9 @@ pub struct Config {
     /// Rules for some paths.
     #[serde(default)]
     pub routes: Vec<policy::Route>,
+    /// How rate limits are told and shared.
+    #[serde(default)]
+    pub rate_limits: rate_limit::RateLimits,
     /// Requests across origins.
     pub cors: Option<cors::Cors>,
     /// How refusals are worded.

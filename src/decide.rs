@@ -4,6 +4,7 @@
 //! There is no other order anywhere. The gateway decides like this on what it verifies, `sidegate explain` and `sidegate
 //! test` on what they are told. Whoever is asked on the way is a [`Witness`], and whoever looks on an [`Observer`].
 
+use crate::allowance::Allowance;
 use crate::assertion::claims::Subject;
 use crate::authn::claims::subject;
 use crate::authn::credential::{Carrier, Places};
@@ -17,8 +18,10 @@ use crate::generation::{Candidate, Generation, Lookup};
 use crate::headers::forwarded::Provenance;
 use crate::headers::trusted::Prepared;
 use crate::headers::{CleanHead, Cleaning};
+use crate::policy::rate::{Asker, RateLimit};
 use crate::policy::{Asking, Permit, Route, route};
 use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
+use crate::rates::{Charge, Limiter};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::tally::Tally;
@@ -68,6 +71,12 @@ pub trait Witness {
     /// # Errors
     /// `capability_missing` and `authority_unavailable`.
     fn facts(&self, session: &Rc<Session>, at: UnixTime) -> impl Future<Output = Result<Entitled, Denial>>;
+
+    /// Counts the request against these limits: what is left of the tightest; none where nobody counts.
+    ///
+    /// # Errors
+    /// `authority_unavailable`.
+    fn charge(&self, charges: &[Charge]) -> impl Future<Output = Result<Option<Allowance>, Denial>>;
 }
 
 /// What a gate knows: the sessions of verified credentials, and whoever is asked about customers.
@@ -77,6 +86,8 @@ pub struct Authorities<'a> {
     pub sessions: &'a Sessions,
     /// Where facts about customers are asked for.
     pub entitlements: Option<&'a Arc<Entitlements>>,
+    /// Who counts requests with a limit.
+    pub limiter: Option<&'a Limiter>,
     /// Counts the asking.
     pub tally: &'a Tally,
 }
@@ -98,6 +109,13 @@ impl Witness for Authorities<'_> {
         let Some(entitlements) = self.entitlements else { return Ok(None) };
         Box::pin(entitle(entitlements, session, at, self.tally)).await
     }
+
+    async fn charge(&self, charges: &[Charge]) -> Result<Option<Allowance>, Denial> {
+        match self.limiter {
+            Some(limiter) => limiter.charge(charges, self.tally).await,
+            None => Ok(None),
+        }
+    }
 }
 
 /// Who looks on while a decision is made. It cannot change anything.
@@ -118,6 +136,10 @@ pub trait Observer {
     fn facts(&mut self, _: Option<&Facts>) {}
     /// The rule is about to judge this.
     fn asking(&mut self, _: &Route, _: &Asking<'_>) {}
+    /// The request counts against that limit of the rule.
+    fn counted(&mut self, _: &RateLimit, _: &Charge) {}
+    /// What is left of the tightest limit.
+    fn limited(&mut self, _: &Allowance) {}
     /// The request may pass.
     fn allowed(&mut self) {}
     /// The request would be refused for that, but passes in shadow mode.
@@ -139,6 +161,8 @@ pub struct Decision {
     pub preflight: Option<Box<Response<()>>>,
     /// Whether the rule is in shadow mode.
     pub shadow: bool,
+    /// Whose request it is, as far as that was verified.
+    pub session: Option<Rc<Session>>,
 }
 
 /// Decides.
@@ -183,7 +207,8 @@ pub async fn decide(
         websocket: manner.is_websocket(),
     };
     let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
-    Ok(Decision { permit, head, manner, word, preflight, shadow: route.mode == Mode::Shadow })
+    let shadow = route.mode == Mode::Shadow;
+    Ok(Decision { permit, head, manner, word, preflight, shadow, session })
 }
 
 /// What a request says of itself, as it is judged.
@@ -222,6 +247,7 @@ async fn judge(
         known.preflight = preflight(generation, asked)?;
         return Ok(permit);
     }
+    limit(witness, route, (None, asked), observer).await?;
     if route.wants_credential(asked.manner.is_preflight())? {
         let credential = extract(generation.lookup(place), asked)?;
         observer.credential(credential.as_ref());
@@ -241,8 +267,38 @@ async fn judge(
     known.entitled = prepare_entitled(generation, asking.holder)?;
     observer.asking(route, &asking);
     let permit = route.permit(asking)?;
+    limit(witness, route, (Some(known.session.as_deref()), asked), observer).await?;
     known.preflight = preflight(generation, asked)?;
     Ok(permit)
+}
+
+/// Counts the request against the rule's limits: by address before anybody is asked who is asking, so that guesses count; all
+/// others, with the session if there is one, only once the rule has let it pass.
+async fn limit(
+    witness: &impl Witness,
+    route: &Route,
+    (session, asked): (Option<Option<&Session>>, &Asked<'_>),
+    observer: &mut impl Observer,
+) -> Result<(), Denial> {
+    if route.rate_limits.is_empty() || (session.is_some() && asked.manner.is_preflight()) {
+        return Ok(());
+    }
+    let identity = session.flatten().map(|session| (&session.identity, session.authenticator));
+    let asker = Asker { identity, client: asked.client };
+    let due = route.rate_limits.iter().filter(|limit| limit.is_early() == session.is_none());
+    let mut charges = Vec::new();
+    for limit in due {
+        if let Some(charge) = limit.charge(&asker) {
+            observer.counted(limit, &charge);
+            charges.push(charge);
+        }
+    }
+    if charges.is_empty() {
+        return Ok(());
+    }
+    let Some(allowance) = Box::pin(witness.charge(&charges)).await? else { return Ok(()) };
+    observer.limited(&allowance);
+    if allowance.wait.is_some() { Err(Denial::new(Reason::RateLimited)) } else { Ok(()) }
 }
 
 /// Our answer to a preflight, where the configuration says who may read what.

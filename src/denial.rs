@@ -178,13 +178,14 @@ pub struct Denial {
     detail: Option<String>,
     scope: Option<String>,
     source: Option<String>,
+    gone: bool,
 }
 
 impl Denial {
     /// A refusal that says no more than its reason does.
     #[must_use]
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, detail: None, scope: None, source: None }
+        Self { reason, detail: None, scope: None, source: None, gone: false }
     }
 
     /// Replaces the text that the client reads. It must hold nothing from the token.
@@ -206,6 +207,19 @@ impl Denial {
     pub fn because(mut self, source: impl fmt::Display) -> Self {
         self.source = Some(source.to_string());
         self
+    }
+
+    /// There is nobody any more to whom this could be said.
+    #[must_use]
+    pub const fn to_nobody(mut self) -> Self {
+        self.gone = true;
+        self
+    }
+
+    /// Whether the client is gone.
+    #[must_use]
+    pub const fn is_to_nobody(&self) -> bool {
+        self.gone
     }
 
     /// Why.

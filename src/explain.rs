@@ -131,6 +131,7 @@ impl Explainer {
             request_id: sent.unwrap_or(REQUEST_ID),
         };
         let authorities = Authorities {
+            limiter: None,
             sessions: &self.sessions,
             entitlements: generation.entitlements.as_ref(),
             tally: &self.tally,

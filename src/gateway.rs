@@ -3,26 +3,33 @@
 //! [`decide`] holds everything that admits or refuses, in the order in which it happens. What it lets through is forwarded
 //! or becomes a tunnel in `Local::serve`. There is one exit for refusals and one finish for the record.
 
+use crate::allowance::Allowance;
 use crate::authn::cache::Bounds;
 use crate::clock::UnixTime;
+use crate::config::policy::OnDenied;
 use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
 use crate::denial::{Denial, Reason};
 use crate::generation::Generation;
 use crate::headers::forwarded::{Provenance, X_REQUEST_ID, sent_request_id};
+use crate::leases::{Lease, Leases};
 use crate::peer::Peer;
-use crate::policy::Route;
+use crate::policy::{Lasting, Route};
 use crate::proxy::connect::Upstream;
+use crate::proxy::ending::Ending;
 use crate::proxy::forward::{Answer, Forward, Outgoing, ServiceEnd};
+use crate::proxy::frames::{CloseCode, close_frame};
 use crate::proxy::pool::Pool;
+use crate::proxy::rate_fields::tell;
 use crate::proxy::request_body::{ClientBody, RequestBody};
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::response_body::ResponseBody;
+use crate::proxy::websocket::Handshake;
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::{RouteTally, Tally};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use http::{Method, Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,15 +46,29 @@ pub struct Via {
     pub opening: RefCell<Option<Box<Opening>>>,
 }
 
-/// A tunnel about to open.
+/// A WebSocket about to open.
 #[derive(Debug)]
 pub struct Opening {
-    /// The other end.
-    pub service: Box<ServiceEnd>,
-    /// When the token that opened it is not good any more.
-    pub until: Option<Instant>,
+    /// What it opens to.
+    pub to: Opens,
     /// The handshake's record; it ends with the tunnel.
     pub record: Record,
+}
+
+/// What a WebSocket opens to.
+#[derive(Debug)]
+pub enum Opens {
+    /// The service.
+    Tunnel {
+        /// The other end.
+        service: Box<ServiceEnd>,
+        /// When the token that opened it is not good any more.
+        until: Option<Instant>,
+        /// Over when it is worth nothing before that.
+        lease: Option<Rc<Lease>>,
+    },
+    /// Nothing: this close frame says why.
+    Refusal(Vec<u8>),
 }
 
 /// One worker's gateway.
@@ -92,12 +113,24 @@ impl Gateway {
         record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
         let reader = local.reader(request.headers());
-        match local.serve(via, request, &mut record).await {
+        let mut handshake = None;
+        match local.serve(via, request, (&mut record, &mut handshake)).await {
             Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
             Ok(Served::Preflight(response)) => local.finish(response, record),
-            Ok(Served::Tunnel(mut response, service, until)) => {
+            Ok(Served::Tunnel(mut response, to)) => {
                 local.dress(&mut response, &mut record);
-                *via.opening.borrow_mut() = Some(Box::new(Opening { service, until, record }));
+                *via.opening.borrow_mut() = Some(Box::new(Opening { to, record }));
+                response
+            }
+            // The record has no status, and says so.
+            Err(denial) if denial.is_to_nobody() => {
+                record.cut(&denial.source().unwrap_or_default());
+                respond::denied(&denial, style).map(ResponseBody::own)
+            }
+            Err(denial) if handshake.is_some() && closes_with(denial.reason()).is_some() => {
+                let accepted = handshake.map(|handshake| handshake.accepted()).unwrap_or_default();
+                let (response, opening) = local.accept_and_close(&denial, accepted, record);
+                *via.opening.borrow_mut() = Some(Box::new(opening));
                 response
             }
             Err(denial) => {
@@ -144,7 +177,7 @@ enum Served {
     Response(Response<ResponseBody>),
     /// An answer of ours; no service was asked.
     Preflight(Response<ResponseBody>),
-    Tunnel(Response<ResponseBody>, Box<ServiceEnd>, Option<Instant>),
+    Tunnel(Response<ResponseBody>, Opens),
 }
 
 impl Served {
@@ -163,6 +196,7 @@ pub struct Local {
     generation: Arc<Generation>,
     sessions: Sessions,
     forward: Forward,
+    leases: Rc<Leases>,
     tally: Arc<Tally>,
     tallies: Vec<Arc<RouteTally>>,
 }
@@ -187,24 +221,28 @@ impl Local {
                 None => sessions,
             },
             forward: Forward::new(generation.upstreams.iter().map(pool).collect()),
+            leases: before.map(|before| Rc::clone(&before.leases)).unwrap_or_default(),
             tally: Arc::clone(tally),
             tallies: generation.policy.routes().map(|route| tally.route(&route.name)).collect(),
             generation,
         }
     }
 
-    /// Closes connections to services that nobody has used for long, and forgets tokens that nobody sends any more.
+    /// Closes connections to services that nobody has used for long, forgets tokens that nobody sends any more, and ends what is open
+    /// though its credential is worth nothing any more.
     pub fn purge(&self, now: UnixTime) {
         self.forward.pools().iter().for_each(|pool| pool.purge());
         self.sessions.purge(now);
+        self.leases.review(|footing| self.sessions.stands(footing, now));
     }
 
     async fn serve(
         &self,
         via: &Via,
         request: Request<ClientBody>,
-        record: &mut Record,
+        (record, closing): (&mut Record, &mut Option<Handshake>),
     ) -> Result<Served, Denial> {
+        let grpc = is_grpc(request.headers());
         let (mut head, body) = request.into_parts();
         let arrival = Arrival {
             head: &mut head,
@@ -217,11 +255,12 @@ impl Local {
         let authorities = Authorities {
             sessions: &self.sessions,
             entitlements: self.generation.entitlements.as_ref(),
+            limiter: self.generation.limiter.as_deref(),
             tally: &self.tally,
         };
-        let mut recording = Recording { local: self, record: &mut *record };
+        let mut recording = Recording { local: self, record: &mut *record, closes: false, closing };
         let decided = decide(&self.generation, &authorities, arrival, &mut recording).await?;
-        let Decision { permit, head, manner, word, preflight, shadow } = decided;
+        let Decision { permit, head, manner, word, preflight, shadow, session } = decided;
         if let Some(answer) = preflight {
             return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
         }
@@ -229,12 +268,19 @@ impl Local {
         let outgoing = Outgoing { permit, head, body };
         let served = match manner {
             Manner::Plain | Manner::Preflight => {
-                self.forward.send(outgoing, record).await.map(Served::Response)?
+                let lasting = outgoing.permit.response();
+                let mut response = self.forward.send(outgoing, record).await?;
+                if let Lasting::WithCredential(until) = lasting {
+                    let (until, lease) = (moment(until, record.at()), self.lease(session.as_deref()));
+                    response.body_mut().end_with(Ending::new(until, lease, grpc));
+                }
+                Served::Response(response)
             }
             Manner::WebSocket(handshake) => {
                 let until = outgoing.permit.tunnel_until();
                 let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
-                upgraded(answer, until, word, record.at())
+                let (until, lease) = (moment(until, record.at()), self.lease(session.as_deref()));
+                upgraded(answer, (until, lease), word)
             }
         };
         if shadow {
@@ -246,6 +292,27 @@ impl Local {
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
         let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
+    }
+
+    fn lease(&self, session: Option<&Session>) -> Option<Rc<Lease>> {
+        session.map(|session| self.leases.open(self.sessions.footing(session)))
+    }
+
+    /// Accepts a handshake only to say why it is refused, where browsers can read it.
+    fn accept_and_close(
+        &self,
+        denial: &Denial,
+        accepted: HeaderMap,
+        mut record: Record,
+    ) -> (Response<ResponseBody>, Opening) {
+        let mut response = Response::new(ResponseBody::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = accepted;
+        record.denied(denial);
+        self.dress(&mut response, &mut record);
+        record.status(denial.reason().status());
+        let code = closes_with(denial.reason()).unwrap_or(CloseCode::PolicyViolation);
+        (response, Opening { to: Opens::Refusal(close_frame(code, denial.text(), None)), record })
     }
 
     fn style(&self, version: Version, headers: &HeaderMap) -> Style {
@@ -284,6 +351,9 @@ impl Local {
             headers.insert(name.clone(), value.clone());
         }
         headers.insert(X_REQUEST_ID, record.request_id().clone());
+        if let Some(allowance) = record.allowance() {
+            tell(headers, allowance, (self.generation.rate_fields, record.at()), record.is_limited());
+        }
     }
 }
 
@@ -291,6 +361,10 @@ impl Local {
 struct Recording<'a> {
     local: &'a Local,
     record: &'a mut Record,
+    /// Whether the rule refuses WebSockets by closing them.
+    closes: bool,
+    /// The handshake to be refused so.
+    closing: &'a mut Option<Handshake>,
 }
 
 impl Observer for Recording<'_> {
@@ -298,9 +372,16 @@ impl Observer for Recording<'_> {
         self.record.target(target);
     }
 
-    fn route(&mut self, place: usize, _: &Route) {
+    fn route(&mut self, place: usize, route: &Route) {
+        self.closes = route.websocket.on_denied == OnDenied::Close;
         if let Some(tally) = self.local.tallies.get(place) {
             self.record.route(tally);
+        }
+    }
+
+    fn manner(&mut self, manner: &Manner) {
+        if let (Manner::WebSocket(handshake), true) = (manner, self.closes) {
+            *self.closing = Some(handshake.clone());
         }
     }
 
@@ -312,6 +393,10 @@ impl Observer for Recording<'_> {
 
     fn identified(&mut self, session: &Session) {
         self.record.identified(&session.identity, &session.subject);
+    }
+
+    fn limited(&mut self, allowance: &Allowance) {
+        self.record.limited(*allowance);
     }
 
     fn allowed(&mut self) {
@@ -327,7 +412,11 @@ impl Observer for Recording<'_> {
 ///
 /// A browser that offered a subprotocol fails when none is selected, and its token was the offer: the word in
 /// front of it is selected in the service's stead.
-fn upgraded(answer: Answer, until: Option<UnixTime>, word: Option<HeaderValue>, now: UnixTime) -> Served {
+fn upgraded(
+    answer: Answer,
+    (until, lease): (Option<Instant>, Option<Rc<Lease>>),
+    word: Option<HeaderValue>,
+) -> Served {
     let (mut response, service) = match answer {
         Answer::Response(response) => return Served::Response(response),
         Answer::Tunnel(response, service) => (response, service),
@@ -336,6 +425,19 @@ fn upgraded(answer: Answer, until: Option<UnixTime>, word: Option<HeaderValue>, 
     if let (Some(word), false) = (word, headers.contains_key(SEC_WEBSOCKET_PROTOCOL)) {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, word);
     }
-    let until = until.and_then(|end| Instant::now().checked_add(now.until(end)));
-    Served::Tunnel(response, service, until)
+    Served::Tunnel(response, Opens::Tunnel { service, until, lease })
+}
+
+/// That time on the monotonic clock.
+fn moment(until: Option<UnixTime>, now: UnixTime) -> Option<Instant> {
+    until.and_then(|end| Instant::now().checked_add(now.until(end)))
+}
+
+/// How a WebSocket is closed that was refused for that reason. A service that fails is no refusal, and is told by status.
+fn closes_with(reason: Reason) -> Option<CloseCode> {
+    match reason.status() {
+        StatusCode::SERVICE_UNAVAILABLE => Some(CloseCode::TryAgainLater),
+        status if status.is_client_error() => Some(CloseCode::PolicyViolation),
+        _ => None,
+    }
 }

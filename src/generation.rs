@@ -4,6 +4,7 @@ use crate::assertion::Assertions;
 use crate::authn::Authenticator;
 use crate::authn::credential::{Carrier, Credential, Found, Places};
 use crate::config::log::DenialBody;
+use crate::config::rate_limit::Fields;
 use crate::denial::Denial;
 use crate::entitlements::Entitlements;
 use crate::headers::Hygiene;
@@ -11,6 +12,7 @@ use crate::headers::cors::Cors;
 use crate::headers::trusted::IdentityHeaders;
 use crate::policy::{Bypass, Policy};
 use crate::proxy::connect::Upstream;
+use crate::rates::Limiter;
 use crate::revocation::Revocations;
 use crate::target::PathRules;
 use http::{HeaderMap, HeaderValue};
@@ -132,6 +134,10 @@ pub struct Generation {
     pub denial_body: DenialBody,
     /// Set on every response.
     pub response_headers: HeaderMap,
+    /// Who counts requests, where anything is counted.
+    pub limiter: Option<Arc<Limiter>>,
+    /// The response fields that tell about rate limits.
+    pub rate_fields: Fields,
     /// What browsers are told about other origins; none = it is the services' own business.
     pub cors: Option<Cors>,
     /// The largest request body; 0 = unlimited.

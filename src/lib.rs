@@ -22,6 +22,7 @@
 //! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
 
 pub mod admin;
+pub mod allowance;
 pub mod app;
 pub mod assertion;
 pub mod authn;
@@ -44,6 +45,7 @@ pub mod headers;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
+pub mod leases;
 pub mod listener;
 pub mod local_http;
 pub mod outbound;
@@ -52,6 +54,7 @@ pub mod pem;
 pub mod policy;
 pub mod proxy;
 pub mod quotas;
+pub mod rates;
 pub mod redis;
 pub mod reload;
 pub mod request_id;

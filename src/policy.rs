@@ -1,11 +1,12 @@
 //! The rules: which one holds for a request, and what it demands. Pure: no clock, no network, no cache.
 
 pub mod expression;
+pub mod rate;
 pub mod requirement;
 pub mod route;
 pub mod router;
 
-pub use route::{Asking, Bypass, Permit, Route};
+pub use route::{Asking, Bypass, Lasting, Permit, Route};
 
 use crate::target::Target;
 use router::{Router, Rule};

@@ -6,10 +6,9 @@
 mod entries;
 mod session;
 
-pub use session::Session;
+pub use session::{Footing, Session};
 
 use crate::assertion::Assertions;
-use crate::authn::Authenticator;
 use crate::authn::api_key::KeyFile;
 use crate::authn::cache::{Bounds, TokenCache};
 use crate::authn::jwt::{Jwt, Refusal};
@@ -17,6 +16,7 @@ use crate::authn::key::Key;
 use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
 use crate::authn::token::{Jws, MAX_TOKEN_BYTES, Space};
+use crate::authn::{Authenticator, Kind};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
 use crate::headers::trusted::{IdentityHeaders, Prepared};
@@ -114,6 +114,29 @@ impl Sessions {
     #[must_use]
     pub fn with_revocations(self, revocations: Option<Arc<Revocations>>) -> Self {
         Self { revocations, ..self }
+    }
+
+    /// What something rests on that a session has opened.
+    #[must_use]
+    pub fn footing(&self, session: &Session) -> Footing {
+        let entry = self.entries.get(session.authenticator);
+        session.footing(entry.map(|entry| Arc::clone(&entry.authenticator)))
+    }
+
+    /// Whether that is still worth something: the key that signed the token is in the key set, the API key in its file, and nothing of it
+    /// is revoked. What cannot be known at the moment is no reason to end what is open; new requests are refused then.
+    #[must_use]
+    pub fn stands(&self, footing: &Footing, now: UnixTime) -> bool {
+        let kind = footing.authenticator.as_ref().map(|authenticator| &authenticator.kind);
+        let rests = match (&footing.basis, kind) {
+            (Basis::Key(key, _), Some(Kind::Jwt { keys, .. })) => {
+                keys.current(now).is_none_or(|keys| keys.contains(key))
+            }
+            (Basis::Entry(entry), Some(Kind::ApiKey(file))) => file.holds(entry),
+            (Basis::Key(..) | Basis::Entry(_) | Basis::Word, _) => true,
+        };
+        let refused = || self.revocations.as_ref()?.refusal(footing.marked.as_ref()?, now);
+        rests && refused() != Some(Reason::TokenRevoked)
     }
 
     /// Why a session does not count any more although its credential is good: it was revoked, or nobody knows. To be asked for every

@@ -30,6 +30,8 @@ pub const MAX_KEY_BYTES: usize = 512;
 /// One key's entry in the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The SHA-256 of the key.
+    sha256: [u8; 32],
     /// Who holds it.
     pub identity: Identity,
     /// The key's id, for the log.
@@ -47,7 +49,13 @@ impl Entry {
             identity.insert(attribute, Attribute::Text(value.into()));
         }
         identity.shrink();
-        Self { identity, id: row.id.into(), expires: row.expires, allowed_ips: row.allowed_ips }
+        Self {
+            sha256: row.sha256,
+            identity,
+            id: row.id.into(),
+            expires: row.expires,
+            allowed_ips: row.allowed_ips,
+        }
     }
 
     /// Whether it may be used from that address. An IPv4-mapped address counts as the one of IPv4 (RFC 4291 §2.5.5.2).
@@ -157,6 +165,12 @@ impl KeyFile {
             return None;
         }
         self.table.load().get(&Digest::of(key)?).map(Arc::clone)
+    }
+
+    /// Whether an entry is still there, and the same.
+    #[must_use]
+    pub fn holds(&self, entry: &Arc<Entry>) -> bool {
+        self.table.load().get(&Digest(entry.sha256)).is_some_and(|known| Arc::ptr_eq(known, entry))
     }
 
     /// Replaces the table; returns how many entries there are. Entries that did not change stay the same.

@@ -1,7 +1,7 @@
 //! `[facade]` → who may ask it, and with what it answers.
 
 use super::identity::is_established;
-use super::routes;
+use super::judges;
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
@@ -42,7 +42,7 @@ pub(super) fn check(config: &Config, problems: &mut Problems) -> Option<Arc<[usi
     }
     let names = facade.authenticators.as_ref().or(config.policy.authenticators.as_ref());
     let Some(names) = names else { return Some((0..config.authenticators.len()).collect()) };
-    Some(routes::places(names, config, &at.key("authenticators"), problems))
+    Some(judges::places(names, config, &at.key("authenticators"), problems))
 }
 
 pub(super) fn rules(
@@ -56,6 +56,6 @@ pub(super) fn rules(
         attribute: source.attribute().to_owned(),
         optional: source.optional(),
     };
-    let lookup = routes::lookup(tried, authenticators);
+    let lookup = judges::lookup(tried, authenticators);
     Some(FacadeRules { lookup, validate: facade.validate.iter().map(member).collect() })
 }

@@ -3,6 +3,7 @@
 use crate::authn::{Authenticator, Kind};
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
+use crate::generation::Lookup;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -47,4 +48,44 @@ const fn is_authority(kind: &Kind) -> bool {
         Kind::Introspection(_) | Kind::Remote(_) => true,
         Kind::Jwt { .. } | Kind::ApiKey(_) => false,
     }
+}
+
+/// The places of the authenticators that a list names.
+pub(super) fn places(
+    names: &[String],
+    config: &Config,
+    at: &KeyPath,
+    problems: &mut Problems,
+) -> Arc<[usize]> {
+    let mut places = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match config.authenticators.get_index_of(name) {
+            Some(place) if places.contains(&place) => {
+                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
+            }
+            Some(place) => places.push(place),
+            None => {
+                let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
+                problems.error(
+                    at.index(index),
+                    format!("there is no authenticator {name:?}"),
+                    format!("there is {}", known.join(", ")),
+                );
+            }
+        }
+    }
+    places.into()
+}
+
+/// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
+pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> Lookup {
+    let mut lookup: Lookup = Lookup::default();
+    for place in tried {
+        let Some(authenticator) = authenticators.get(*place) else { continue };
+        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
+            Some((_, sharing)) => sharing.push(*place),
+            None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
+        }
+    }
+    lookup
 }

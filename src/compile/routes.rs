@@ -1,12 +1,11 @@
 //! `[policy]` and `[[routes]]` → [`Policy`].
 
-use super::{expressions, warnings};
-use crate::authn::Authenticator;
+use super::judges::places;
+use super::{expressions, rate_limits, warnings};
 use crate::config::Config;
 use crate::config::identity::HeaderSource;
-use crate::config::policy::{Access, RewritePrefix, Route as Written, WebSocket};
+use crate::config::policy::{Access, OnExpiry, RewritePrefix, Route as Written, WebSocket};
 use crate::config::problem::{KeyPath, Problems};
-use crate::generation::Lookup;
 use crate::headers::cors::{ORIGIN_HINT, is_origin};
 use crate::headers::trusted::Content;
 use crate::policy::requirement::Requirements;
@@ -94,6 +93,8 @@ fn fallback(config: &Config, problems: &mut Problems) -> Route {
         upstream: 0,
         rewrite: None,
         websocket: WebSocketRules::default(),
+        on_expiry: OnExpiry::Ignore,
+        rate_limits: rate_limits::of_policy(config, problems),
     };
     expressions::check(&route, &config.policy.require, config, &at.key("require"), problems);
     warnings::of_requirements(&route, true, &at.key("require"), problems);
@@ -162,6 +163,8 @@ fn route(
         upstream: upstream.unwrap_or_default(),
         rewrite: None,
         websocket: websocket(&written.websocket, &at.key("websocket"), problems),
+        on_expiry: written.on_expiry,
+        rate_limits: rate_limits::of_route(written, (access, &fallback.rate_limits), config, at, problems),
     };
     warnings::of_requirements(&route, false, at, problems);
     route
@@ -190,7 +193,11 @@ fn websocket(written: &WebSocket, at: &KeyPath, problems: &mut Problems) -> WebS
             );
         }
     }
-    WebSocketRules { on_expiry: written.on_expiry, allowed_origins: written.allowed_origins.0.clone() }
+    WebSocketRules {
+        on_denied: written.on_denied,
+        on_expiry: written.on_expiry,
+        allowed_origins: written.allowed_origins.0.clone(),
+    }
 }
 
 fn rewrite(
@@ -219,43 +226,4 @@ fn rewrite(
         return None;
     }
     Some((from, to))
-}
-
-pub(super) fn places(
-    names: &[String],
-    config: &Config,
-    at: &KeyPath,
-    problems: &mut Problems,
-) -> Arc<[usize]> {
-    let mut places = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        match config.authenticators.get_index_of(name) {
-            Some(place) if places.contains(&place) => {
-                problems.error(at.index(index), format!("{name:?} is named twice"), "name it once");
-            }
-            Some(place) => places.push(place),
-            None => {
-                let known: Vec<&str> = config.authenticators.keys().map(String::as_str).collect();
-                problems.error(
-                    at.index(index),
-                    format!("there is no authenticator {name:?}"),
-                    format!("there is {}", known.join(", ")),
-                );
-            }
-        }
-    }
-    places.into()
-}
-
-/// Where the credentials of a rule are looked for; authenticators that look in the same places share one search.
-pub(super) fn lookup(tried: &[usize], authenticators: &[Arc<Authenticator>]) -> Lookup {
-    let mut lookup: Lookup = Lookup::default();
-    for place in tried {
-        let Some(authenticator) = authenticators.get(*place) else { continue };
-        match lookup.0.iter_mut().find(|(places, _)| Arc::ptr_eq(places, &authenticator.places)) {
-            Some((_, sharing)) => sharing.push(*place),
-            None => lookup.0.push((Arc::clone(&authenticator.places), vec![*place])),
-        }
-    }
-    lookup
 }

@@ -23,21 +23,12 @@ const fn value(pattern: &'static str, value: &'static str, hint: &'static str) -
     NotYet { pattern, value: Some(value), hint }
 }
 
-const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in the service";
-
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[
     key(
         "server.proxy_protocol",
         "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
     ),
-    value(
-        "routes.websocket.on_denied",
-        "close",
-        "use \"http\": the handshake is refused with a status, before the upgrade",
-    ),
-    key("routes.rate_limit", RATE_LIMITS),
-    key("rate_limits", RATE_LIMITS),
     key(
         "log.audit",
         "remove the table; log.access writes one line a request, with the decision and its reason",

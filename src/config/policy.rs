@@ -1,5 +1,6 @@
 //! `[policy]` and `[[routes]]`: the rules.
 
+use super::rate_limit::RateLimit;
 use super::units::OneOrMany;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -17,6 +18,8 @@ pub struct Policy {
     pub mode: Mode,
     /// What an identity must have.
     pub require: Require,
+    /// How many requests in how much time, counted over all routes without a `rate_limit` of their own.
+    pub rate_limit: Option<OneOrMany<RateLimit>>,
 }
 
 /// Who is let in.
@@ -102,9 +105,19 @@ pub struct Route {
     /// What an identity must have, besides what the policy requires.
     #[serde(default)]
     pub require: Require,
+    /// What becomes of a response that is still on its way when its token expires, such as server-sent events or a gRPC stream:
+    /// "close" breaks it off. A revoked token counts as expired.
+    #[serde(default = "ignore")]
+    pub on_expiry: OnExpiry,
+    /// How many requests in how much time; default: as the policy says. A list: all of them hold; an empty one: none.
+    pub rate_limit: Option<OneOrMany<RateLimit>>,
     /// How WebSockets are treated.
     #[serde(default)]
     pub websocket: WebSocket,
+}
+
+const fn ignore() -> OnExpiry {
+    OnExpiry::Ignore
 }
 
 /// Replaces the front of a path.
@@ -124,7 +137,7 @@ pub struct RewritePrefix {
 pub struct WebSocket {
     /// How a handshake is refused.
     pub on_denied: OnDenied,
-    /// What becomes of a tunnel when its token expires.
+    /// What becomes of a tunnel when its token expires. One whose token is revoked is closed with 1008 in any case.
     pub on_expiry: OnExpiry,
     /// The `Origin` values that may open one; empty = any.
     pub allowed_origins: OneOrMany<String>,
@@ -137,13 +150,16 @@ pub enum OnDenied {
     /// With an HTTP status, before the upgrade.
     #[default]
     Http,
+    /// The handshake is accepted, and the WebSocket closed at once, with 1008 (1013 where somebody cannot be asked) and the reason:
+    /// scripts in browsers can read that, but no status. The service hears nothing of it.
+    Close,
 }
 
-/// What becomes of a tunnel when its token expires.
+/// What becomes of what lasts when its token expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExpiry {
-    /// It is closed with 1008.
+    /// It is closed: a WebSocket with 1008, a response by breaking off.
     #[default]
     Close,
     /// It stays.

@@ -104,12 +104,14 @@ impl Page {
                 | Shape::List { .. }
                 | Shape::Map { .. } => {}
             },
-            Shape::Unknown
-            | Shape::Text(_)
-            | Shape::Integer { .. }
-            | Shape::Boolean
-            | Shape::Choice(_)
-            | Shape::OneOf(_) => {}
+            // One table, or a list of them, or something shorter.
+            Shape::OneOf(forms) => {
+                if let Some(table) = forms.iter().find_map(|form| form.shape.as_table()) {
+                    self.heading(&format!("`{path}`"), meaning);
+                    self.table(path, table);
+                }
+            }
+            Shape::Unknown | Shape::Text(_) | Shape::Integer { .. } | Shape::Boolean | Shape::Choice(_) => {}
         }
     }
 

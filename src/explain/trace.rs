@@ -9,12 +9,15 @@ use super::{credentials, fields, rules};
 use crate::config::Config;
 use crate::config::document::Document;
 use crate::config::policy::Access;
+use crate::config::units::Period;
 use crate::decide::{Decision, Manner, Observer};
 use crate::denial::{Denial, Reason};
 use crate::facts::Facts;
 use crate::generation::{Candidate, Generation};
 use crate::identity::Identity;
+use crate::policy::rate::{Per, RateLimit};
 use crate::policy::{Asking, Route};
+use crate::rates::{Charge, Rate};
 use crate::sessions::Session;
 use crate::target::Target;
 use http::HeaderMap;
@@ -205,6 +208,19 @@ impl Observer for Trace<'_> {
             told.met = Some(checked.is_ok());
             told.reason = checked.err().map(|denial| denial.reason().label());
         }
+    }
+
+    fn counted(&mut self, limit: &RateLimit, charge: &Charge) {
+        let per = match &limit.per {
+            Per::Client => "the client's address",
+            Per::Attribute(name) => name,
+        };
+        let Rate { limit, burst, window } = charge.rate;
+        let window = Period(window);
+        let burst = if burst > 0 { format!(" and {burst} more at once") } else { String::new() };
+        self.note(&format!(
+            "it counts against a limit of {limit} in {window}{burst} per {per}; nothing is counted here"
+        ));
     }
 
     fn would_deny(&mut self, denial: &Denial) {

@@ -2,6 +2,7 @@
 
 use super::fetching::Fetching;
 use super::question::Question;
+use crate::allowance::Allowance;
 use crate::authn::claims::{ClaimMap, ClaimPath, subject};
 use crate::authn::jwt::Refusal;
 use crate::clock::UnixTime;
@@ -15,6 +16,7 @@ use crate::generation::{Candidate, Generation};
 use crate::inquiry::Answer;
 use crate::json::{self, Object};
 use crate::policy::Route;
+use crate::rates::Charge;
 use crate::sessions::Session;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -125,5 +127,10 @@ impl Witness for Standin<'_> {
                     .because("no facts are given, and nobody is asked"))
             }
         }
+    }
+
+    async fn charge(&self, _: &[Charge]) -> Result<Option<Allowance>, Denial> {
+        // Nobody is charged for a question.
+        Ok(None)
     }
 }

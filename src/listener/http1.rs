@@ -7,7 +7,7 @@ mod watch;
 
 use super::context::Context;
 use crate::denial::{Denial, Reason};
-use crate::gateway::Opening;
+use crate::gateway::{Opening, Opens};
 use crate::proxy::forward::ServiceEnd;
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
@@ -206,15 +206,26 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs a tunnel that a handshake has opened.
+/// Runs what a handshake has opened.
 async fn tunnel(inbound: Inbound, opening: Box<Opening>, context: Rc<Context>) {
-    let Opening { service, until, mut record } = *opening;
-    let ServiceEnd { stream, early, permit } = *service;
-    let tunnel = Tunnel::new((inbound.stream, inbound.unread), (stream, early));
-    let tally = &context.gateway.recorder().tally;
-    tally.tunnels.increment();
-    let bytes = tunnel.run(until, context.drain.tunnels_ended()).await;
-    tally.tunnels.decrement();
-    record.sent(bytes);
-    drop(permit);
+    let Opening { to, mut record } = *opening;
+    let Inbound { mut stream, unread, .. } = inbound;
+    match to {
+        Opens::Tunnel { service, until, lease } => {
+            let ServiceEnd { stream: service, early, permit } = *service;
+            let tunnel = Tunnel::new((stream, unread), (service, early));
+            let tally = &context.gateway.recorder().tally;
+            tally.tunnels.increment();
+            let bytes = tunnel.run(until, lease.as_deref(), context.drain.tunnels_ended()).await;
+            tally.tunnels.decrement();
+            record.sent(bytes);
+            drop(permit);
+        }
+        // A client that does not listen is not told.
+        Opens::Refusal(frame) => {
+            if timeout(LINGER, stream.write_all(&frame)).await.is_ok_and(|written| written.is_ok()) {
+                linger(stream).await;
+            }
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! One compiled rule, and the permit that only it can give.
 
 use super::expression::Circumstances;
+use super::rate::RateLimit;
 use super::requirement::Requirements;
 use super::router::Pattern;
 use crate::clock::UnixTime;
-use crate::config::policy::{Access, Mode, OnExpiry};
+use crate::config::policy::{Access, Mode, OnDenied, OnExpiry};
 use crate::denial::{Denial, Reason};
 use crate::facts::Holder;
 use crate::target::{Prefix, Target};
@@ -36,11 +37,17 @@ pub struct Route {
     pub rewrite: Option<(Prefix, Prefix)>,
     /// How WebSockets are treated.
     pub websocket: WebSocketRules,
+    /// What becomes of a long response when its token expires.
+    pub on_expiry: OnExpiry,
+    /// How many requests in how much time.
+    pub rate_limits: Arc<[RateLimit]>,
 }
 
 /// How WebSockets are treated.
 #[derive(Clone, Debug, Default)]
 pub struct WebSocketRules {
+    /// How a handshake is refused.
+    pub on_denied: OnDenied,
     /// What becomes of a tunnel when its token expires.
     pub on_expiry: OnExpiry,
     /// The `Origin` values that may open one; empty = any.
@@ -91,6 +98,17 @@ impl Bypass {
 pub struct Permit {
     upstream: usize,
     tunnel_until: Option<UnixTime>,
+    response: Lasting,
+}
+
+/// How long a response may last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lasting {
+    /// As long as it likes.
+    #[default]
+    Forever,
+    /// As long as its credential is worth something, which ends at that time.
+    WithCredential(Option<UnixTime>),
 }
 
 impl Permit {
@@ -98,6 +116,12 @@ impl Permit {
     #[must_use]
     pub const fn upstream(&self) -> usize {
         self.upstream
+    }
+
+    /// How long the response may last.
+    #[must_use]
+    pub const fn response(&self) -> Lasting {
+        self.response
     }
 
     /// When a tunnel that this permit opens must end.
@@ -145,7 +169,11 @@ impl Route {
             OnExpiry::Close => asking.expires,
             OnExpiry::Ignore => None,
         };
-        Ok(Permit { upstream: self.upstream, tunnel_until })
+        let response = match self.on_expiry {
+            OnExpiry::Close => Lasting::WithCredential(asking.expires),
+            OnExpiry::Ignore => Lasting::Forever,
+        };
+        Ok(Permit { upstream: self.upstream, tunnel_until, response })
     }
 
     /// Checks what can be checked before facts about the customer are asked for.
@@ -188,7 +216,7 @@ impl Route {
     }
 
     const fn unconditional(&self) -> Permit {
-        Permit { upstream: self.upstream, tunnel_until: None }
+        Permit { upstream: self.upstream, tunnel_until: None, response: Lasting::Forever }
     }
 
     /// The path and query that the service sees.
@@ -241,6 +269,8 @@ mod tests {
             upstream: 3,
             rewrite: None,
             websocket: WebSocketRules::default(),
+            on_expiry: OnExpiry::Ignore,
+            rate_limits: [].into(),
         }
     }
 

@@ -240,7 +240,8 @@ fn unanswered(error: &ExchangeError) -> Denial {
 fn faulty(fault: BodyFault) -> Denial {
     match fault {
         BodyFault::TooLarge => Denial::new(Reason::BodyTooLarge),
-        BodyFault::Malformed | BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault),
+        BodyFault::Malformed => Denial::new(Reason::HeadMalformed).because(fault),
+        BodyFault::Aborted => Denial::new(Reason::HeadMalformed).because(fault).to_nobody(),
     }
 }
 

@@ -75,8 +75,10 @@ impl FrameTracker {
 pub enum CloseCode {
     /// 1001: the gate is shutting down.
     GoingAway,
-    /// 1008: the token that opened the tunnel is not good any more.
+    /// 1008: whoever opened it may not, or not any more.
     PolicyViolation,
+    /// 1013: it cannot be told at the moment whether whoever opened it may.
+    TryAgainLater,
 }
 
 impl CloseCode {
@@ -84,6 +86,7 @@ impl CloseCode {
         match self {
             Self::GoingAway => 1001,
             Self::PolicyViolation => 1008,
+            Self::TryAgainLater => 1013,
         }
     }
 }
@@ -92,8 +95,9 @@ impl CloseCode {
 #[must_use]
 pub fn close_frame(code: CloseCode, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = code.number().to_be_bytes().to_vec();
-    // A control frame carries at most 125 bytes (§5.5); our reasons are shorter.
-    payload.extend(reason.bytes().take(123));
+    // A control frame carries at most 125 bytes (§5.5), and a reason is whole characters.
+    let most = reason.floor_char_boundary(123);
+    payload.extend(reason.get(..most).unwrap_or_default().bytes());
     let length = u8::try_from(payload.len()).unwrap_or(125);
     let mut frame = vec![0x88, length];
     if let Some(mask) = mask {

@@ -109,6 +109,19 @@ fn trailers_only(denial: &Denial) -> Response<Bytes> {
     response
 }
 
+/// The trailers of a gRPC call that is ended because its credential is not worth anything any more.
+#[must_use]
+pub fn unauthenticated(why: &impl std::fmt::Display) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("16"));
+    if let Ok(message) =
+        HeaderValue::try_from(utf8_percent_encode(&why.to_string(), GRPC_MESSAGE).to_string())
+    {
+        trailers.insert("grpc-message", message);
+    }
+    trailers
+}
+
 /// UNAUTHENTICATED, `PERMISSION_DENIED`, UNAVAILABLE, `RESOURCE_EXHAUSTED`, UNIMPLEMENTED; else INTERNAL.
 const fn grpc_status(status: StatusCode) -> u16 {
     match status.as_u16() {

@@ -1,8 +1,10 @@
 //! The response body on its way to the client: streamed frame by frame, never buffered.
 
+use super::ending::{Ending, Over};
 use super::exchange::Download;
 use super::pool::{Pool, StreamCount};
 use super::request_body::length;
+use super::respond;
 use crate::telemetry::record::Record;
 use crate::wire::inbound::BodyError;
 use bytes::Bytes;
@@ -40,6 +42,7 @@ pub struct ResponseBody {
     source: Source,
     record: Option<Record>,
     in_flight: Option<InFlight>,
+    ending: Option<Box<Ending>>,
 }
 
 #[derive(Debug)]
@@ -78,19 +81,26 @@ pub enum ResponseError {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+    /// It was ended here.
+    #[error(transparent)]
+    Over(#[from] Over),
 }
 
 impl ResponseBody {
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { source: Source::Empty, record: None, in_flight: None }
+        Self::of(Source::Empty)
     }
 
     /// A body of our own.
     #[must_use]
     pub const fn own(bytes: Bytes) -> Self {
-        Self { source: Source::Own(bytes), record: None, in_flight: None }
+        Self::of(Source::Own(bytes))
+    }
+
+    const fn of(source: Source) -> Self {
+        Self { source, record: None, in_flight: None, ending: None }
     }
 
     /// A service's, over HTTP/1.1.
@@ -101,7 +111,7 @@ impl ResponseBody {
             return Self::empty();
         }
         let download = Rc::new(RefCell::new(download));
-        Self { source: Source::Http1 { download, pool, rest: None }, record: None, in_flight: None }
+        Self::of(Source::Http1 { download, pool, rest: None })
     }
 
     /// A service's, over HTTP/2.
@@ -110,7 +120,7 @@ impl ResponseBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http2 { body, _stream: stream }, record: None, in_flight: None }
+        Self::of(Source::Http2 { body, _stream: stream })
     }
 
     /// Whether it is a service's, and not all of it has come.
@@ -148,6 +158,23 @@ impl ResponseBody {
         }
     }
 
+    /// Ends a service's response that lasts longer than what it was allowed by.
+    pub fn end_with(&mut self, ending: Ending) {
+        if self.is_on_its_way() {
+            self.ending = Some(Box::new(ending));
+        }
+    }
+
+    /// Breaks off, and with it whatever of the request is still on its way.
+    fn cut(&mut self, over: Over) -> Option<Result<Frame<Bytes>, ResponseError>> {
+        self.source = Source::Empty;
+        let grpc = self.ending.take().is_some_and(|ending| ending.is_grpc());
+        if let Some(mut record) = self.record.take() {
+            record.cut(&over);
+        }
+        Some(if grpc { Ok(Frame::trailers(respond::unauthenticated(&over))) } else { Err(over.into()) })
+    }
+
     /// Keeps the request's record until the body has ended.
     pub fn keep(&mut self, record: Record) {
         self.record = Some(record);
@@ -169,6 +196,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
+        if let Some(ending) = &mut this.ending
+            && let Poll::Ready(over) = ending.poll(cx)
+        {
+            return Poll::Ready(this.cut(over));
+        }
         let polled = this.source.poll_frame(cx);
         match &polled {
             Poll::Pending => {}

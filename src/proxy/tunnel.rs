@@ -4,6 +4,7 @@
 //! side would not take at once is kept.
 
 use super::frames::{CloseCode, FrameTracker, close_frame};
+use crate::leases::Lease;
 use crate::stream::Stream;
 use crate::wire::buffers;
 use bytes::BytesMut;
@@ -53,17 +54,29 @@ impl Tunnel {
         Self { client, service, up: Direction::begun(said), down: Direction::begun(early) }
     }
 
-    /// Carries bytes until a side ends, `expires` comes, or `drained` ends; returns how many were carried.
-    pub async fn run(mut self, expires: Option<Instant>, drained: impl Future<Output = ()>) -> u64 {
+    /// Carries bytes until a side ends, `expires` comes, `lease` is over, or `drained` ends; returns how many were carried.
+    pub async fn run(
+        mut self,
+        expires: Option<Instant>,
+        lease: Option<&Lease>,
+        drained: impl Future<Output = ()>,
+    ) -> u64 {
         let expiry = async {
             match expires {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
+        let revoked = async {
+            match lease {
+                Some(lease) => lease.over().await,
+                None => std::future::pending().await,
+            }
+        };
         let verdict = tokio::select! {
             () = poll_fn(|cx| self.poll_until_one_ends(cx)) => None,
             () = expiry => Some((CloseCode::PolicyViolation, "the token has expired")),
+            () = revoked => Some((CloseCode::PolicyViolation, "the credential was revoked")),
             () = drained => Some((CloseCode::GoingAway, "the gate is shutting down")),
         };
         match verdict {

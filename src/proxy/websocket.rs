@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Version};
 
@@ -27,8 +27,10 @@ pub enum Upgrade {
 /// A valid handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {
-    /// What the service must answer.
+    /// What must be answered.
     accept: HeaderValue,
+    /// The first subprotocol that is offered.
+    offered: Option<HeaderValue>,
 }
 
 /// Judges what a request says about upgrading.
@@ -54,7 +56,12 @@ fn handshake(method: &Method, version: Version, headers: &HeaderMap) -> Option<H
     let key = single(headers, &SEC_WEBSOCKET_KEY)?;
     // Sixteen random bytes in base64.
     STANDARD.decode(key.as_bytes()).ok().filter(|key| key.len() == 16)?;
-    Some(Handshake { accept: accept(key.as_bytes())? })
+    Some(Handshake { accept: accept(key.as_bytes())?, offered: offered(headers) })
+}
+
+fn offered(headers: &HeaderMap) -> Option<HeaderValue> {
+    let first = headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?.split(',').next()?;
+    HeaderValue::from_str(first.trim()).ok().filter(|first| !first.is_empty())
 }
 
 fn accept(key: &[u8]) -> Option<HeaderValue> {
@@ -63,6 +70,20 @@ fn accept(key: &[u8]) -> Option<HeaderValue> {
 }
 
 impl Handshake {
+    /// An answer of our own that accepts it (§4.2.2). A browser that offers subprotocols wants one of them; what it offers first is
+    /// none that holds a token.
+    #[must_use]
+    pub fn accepted(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        if let Some(offered) = &self.offered {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, offered.clone());
+        }
+        headers
+    }
+
     /// Whether the service's 101 accepts this very handshake (RFC 6455 §4.1).
     #[must_use]
     pub fn is_accepted_by(&self, headers: &HeaderMap) -> bool {

@@ -191,7 +191,7 @@ impl Traces {
 }
 
 /// What a session can be revoked by, made once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Marked {
     pub(super) marks: Box<[Mark]>,
     /// When it was issued, if it says so.

@@ -1,6 +1,7 @@
 //! What a verified credential leads to.
 
 use crate::assertion::Kept;
+use crate::authn::Authenticator;
 use crate::authn::api_key::Entry;
 use crate::authn::jwks::KeySet;
 use crate::authn::jwt::Jwt;
@@ -55,7 +56,7 @@ pub struct Known {
 }
 
 /// What a session rests on; once that is gone it is worth nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Basis {
     /// The key that signed a JWT, and the generation of the key set in which it was last seen.
     Key(Arc<Key>, Cell<u64>),
@@ -63,6 +64,23 @@ pub(super) enum Basis {
     Entry(Arc<Entry>),
     /// The word of an authority, until it is asked again.
     Word,
+}
+
+/// What something that lasts rests on, when its session is long forgotten.
+#[derive(Debug)]
+pub struct Footing {
+    pub(super) authenticator: Option<Arc<Authenticator>>,
+    pub(super) basis: Basis,
+    pub(super) marked: Option<Marked>,
+}
+
+impl Footing {
+    /// One that can be lost only by what a test says.
+    #[cfg(test)]
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { authenticator: None, basis: Basis::Word, marked: None }
+    }
 }
 
 /// What a token says of its form, issuer and audience.
@@ -143,6 +161,11 @@ impl Session {
             seen_in.set(keys.generation());
         }
         known
+    }
+
+    /// What something rests on that this session has opened.
+    pub(super) fn footing(&self, authenticator: Option<Arc<Authenticator>>) -> Footing {
+        Footing { authenticator, basis: self.basis.clone(), marked: self.marked.clone() }
     }
 
     /// Whether it rests on that entry of a key file.

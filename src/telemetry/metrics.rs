@@ -319,6 +319,12 @@ fn worker_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
         MetricType::COUNTER,
         vec![counter(&[], sum(|tally| tally.entitlement_fallbacks.value()))],
     ));
+    families.push(family(
+        "sidegate_rate_limit_errors_total",
+        "Requests with a rate limit that Redis did not count (rate_limits.on_error says what becomes of them).",
+        MetricType::COUNTER,
+        vec![counter(&[], sum(|tally| tally.rate_limit_errors.value()))],
+    ));
     for (name, help, value) in [
         ("sidegate_connections", "Open client connections.", sum(|tally| tally.connections.value())),
         ("sidegate_tunnels", "Open WebSocket tunnels.", sum(|tally| tally.tunnels.value())),

@@ -2,6 +2,7 @@
 
 use super::access_log::{AccessLog, Line};
 use super::tally::{Decision, Finished, RouteTally, Tally, method_label};
+use crate::allowance::Allowance;
 use crate::clock::{Clock, UnixTime};
 use crate::denial::{Denial, Reason};
 use crate::identity::{Attribute, Identity};
@@ -87,6 +88,7 @@ pub struct Record {
     reason: Reason,
     upstream_duration: Option<Duration>,
     bytes: u64,
+    allowance: Option<Box<Allowance>>,
     words: Option<Box<Words>>,
 }
 
@@ -106,6 +108,7 @@ impl Record {
             reason: Reason::HeadMalformed,
             upstream_duration: None,
             bytes: 0,
+            allowance: None,
             words: recorder.log.is_some().then(Box::default),
             recorder: Rc::clone(recorder),
         }
@@ -175,6 +178,27 @@ impl Record {
         }
     }
 
+    /// What is left of the tightest rate limit.
+    pub fn limited(&mut self, allowance: Allowance) {
+        // Of two stages the tighter one is told.
+        let tighter = |told: &Allowance| allowance.wait >= told.wait && allowance.remaining <= told.remaining;
+        if self.allowance.as_deref().is_none_or(tighter) {
+            self.allowance = Some(Box::new(allowance));
+        }
+    }
+
+    /// The same, for the response.
+    #[must_use]
+    pub fn allowance(&self) -> Option<&Allowance> {
+        self.allowance.as_deref()
+    }
+
+    /// Whether it was refused for a rate limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.reason == Reason::RateLimited && self.decision == Decision::Deny
+    }
+
     /// The request was let through.
     pub const fn allowed(&mut self) {
         self.decision = Decision::Allow;
@@ -218,6 +242,13 @@ impl Record {
     /// The service's response broke off when the client had its head already.
     pub fn broke_off(&mut self, cause: &dyn std::fmt::Display) {
         self.denied(&Denial::new(Reason::UpstreamFailed).because(cause));
+    }
+
+    /// What was allowed has been ended here, for that reason.
+    pub fn cut(&mut self, cause: &dyn std::fmt::Display) {
+        if let Some(words) = &mut self.words {
+            words.cause = Some(cause.to_string());
+        }
     }
 
     /// The head of the service's response came after `duration`.

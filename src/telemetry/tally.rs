@@ -164,6 +164,8 @@ pub struct Tally {
     pub entitlement_misses: Count,
     /// Requests that went on without facts, since nobody could be asked (`on_error = "allow"`).
     pub entitlement_fallbacks: Count,
+    /// Requests with a rate limit that Redis did not count.
+    pub rate_limit_errors: Count,
     routes: Mutex<BTreeMap<Arc<str>, Arc<RouteTally>>>,
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<UpstreamTally>>>,
     authenticators: Mutex<BTreeMap<Arc<str>, Arc<AuthenticatorTally>>>,

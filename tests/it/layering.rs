@@ -6,7 +6,19 @@ use std::path::Path;
 /// Top-level modules from the ground up.
 const FLOORS: &[&[&str]] = &[
     &["footprint"],
-    &["quotas", "clock", "secret", "target", "denial", "peer", "pem", "shutdown", "stamp", "standing"],
+    &[
+        "allowance",
+        "quotas",
+        "clock",
+        "secret",
+        "target",
+        "denial",
+        "peer",
+        "pem",
+        "shutdown",
+        "stamp",
+        "standing",
+    ],
     &["identity"],
     &["facts"],
     &[
@@ -22,10 +34,10 @@ const FLOORS: &[&[&str]] = &[
         "request_id",
         "console",
     ],
-    &["revocation"],
+    &["rates", "revocation"],
     &["assertion", "authn", "headers", "entitlements", "wire"],
     &["policy", "sessions", "revoking"],
-    &["entitle"],
+    &["entitle", "leases"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],
     &["gateway", "facade", "reload"],

@@ -29,6 +29,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod closing;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod drain;
@@ -68,6 +70,8 @@ mod path_settings;
 mod paths;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod rate_limits;
 #[cfg(test)]
 mod redis;
 #[cfg(test)]
