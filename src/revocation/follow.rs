@@ -42,7 +42,7 @@ local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 500)
 local found = {}
 for _, key in ipairs(page[2]) do
   local value = redis.pcall('GET', key)
-  if type(value) ~= 'string' then value = '' end
+  if type(value) ~= 'string' or #value > 64 then value = '' end
   table.insert(found, {key, value, redis.call('PTTL', key)})
 end
 return {page[1], found}";
@@ -272,4 +272,23 @@ fn page(answer: Value) -> Option<(String, Found)> {
         Some((wire::text(key)?, wire::text(value)?, left))
     };
     Some((wire::text(cursor)?, found.into_iter().map(row).collect::<Option<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SIGHT, escaped, sighted};
+    use crate::clock::UnixTime;
+
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(escaped("sidegate:revoked:"), "sidegate:revoked:");
+        assert_eq!(escaped("a*b?[c]^\\"), "a\\*b\\?\\[c\\]\\^\\\\");
+    }
+
+    #[test]
+    fn what_has_no_end_counts_an_hour_at_least_and_each_sight_is_no_change() {
+        let now = UnixTime::from_seconds(1_800_000_123);
+        assert!(now.until(sighted(now)) > SIGHT && now.until(sighted(now)) <= SIGHT * 2);
+        assert_eq!(sighted(now), sighted(UnixTime::from_seconds(1_800_000_126)));
+    }
 }

@@ -71,6 +71,7 @@ fn keys_that_others_write_count_as_well() {
         ("a", format!("SET {} x EX 300", key("a"))),
         ("b", format!("SET {} x", key("b"))),
         ("c", format!("HSET {} a b", key("c"))),
+        ("long", format!("SET {} before:{} EX 300", key("long"), "1".repeat(5000))),
     ] {
         send(&gate, &token(&idp, sid)).expect(200, sid);
         redis.command(&command);
