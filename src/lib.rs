@@ -10,7 +10,8 @@
 //! 3. The [`gateway`] is the straight line, and [`decide`] the part of it that admits or refuses. It makes a
 //!    [`target::Target`] of the head, the only form of host and path there is from then on, and finds the rule of the
 //!    [`policy`].
-//! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies.
+//! 4. The rule's authenticators ([`authn`]) find the credential; [`sessions`] knows what was verified already, or verifies, and looks
+//!    whether it was revoked since ([`revocation`]).
 //! 5. Where the rule asks for what the token does not say, [`entitle`] knows it or asks ([`entitlements`], [`inquiry`]).
 //! 6. The rule gives a [`policy::Permit`], or the request ends here with a [`denial::Denial`]. Facts are cached, verdicts never.
 //! 7. [`headers`] strips what a client may not say and sets what we say: a [`headers::CleanHead`]; [`assertion`] signs it.

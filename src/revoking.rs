@@ -178,6 +178,3 @@ fn json_answer(status: StatusCode, kind: &'static str, body: &serde_json::Value)
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
-
-#[cfg(test)]
-mod tests;

@@ -184,6 +184,3 @@ fn check_times(
     let ends = ends.plus(leeway);
     if now >= ends { Err(Refusal::Expired) } else { Ok(ends) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,6 +24,9 @@ const REST: (Duration, u32) = (Duration::from_secs(3), 10);
 /// How many entries of the log are read at once.
 const BATCH: usize = 500;
 
+/// One of so many parts of the list is added at once, if it is large.
+const PARTS: usize = 16;
+
 /// How many keys are written back at once.
 const TOGETHER: usize = 32;
 
@@ -39,7 +42,7 @@ local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 500)
 local found = {}
 for _, key in ipairs(page[2]) do
   local value = redis.pcall('GET', key)
-  if type(value) ~= 'string' then value = '' end
+  if type(value) ~= 'string' or #value > 64 then value = '' end
   table.insert(found, {key, value, redis.call('PTTL', key)})
 end
 return {page[1], found}";
@@ -55,6 +58,13 @@ pub(super) enum Fault {
     Full(#[from] Full),
     #[error("Redis answers what nobody asked")]
     Odd,
+}
+
+/// How the log is read beside something that takes its time.
+struct Polling {
+    last: Instant,
+    /// Whether the copy was whole before, and is so as long as the log is read.
+    keeps_whole: bool,
 }
 
 /// Keeps the copy.
@@ -95,19 +105,25 @@ impl Follower {
     async fn follow(&self, position: &mut Option<String>) -> Result<(), Fault> {
         let started = Instant::now();
         let began = self.clock.now();
+        let mut polling = Polling { last: Instant::now(), keeps_whole: position.is_some() };
         if position.is_none() {
             *position = Some(self.end_of_log().await?);
         }
-        let mut polled = Instant::now();
-        let mut seen = HashSet::new();
+        let (mut seen, mut found) = (HashSet::new(), Vec::new());
         let step = Script::new(STEP);
         let pattern = format!("{}*", escaped(&self.redis.key(wire::KEY)));
         let mut cursor = "0".to_owned();
         loop {
             let answer = self.redis.evaluate(&step, &NO_KEYS, &[&*cursor, &*pattern]).await?;
-            let (next, found) = page(answer).ok_or(Fault::Odd)?;
-            self.take_keys(found, &mut seen)?;
-            self.poll_if_due(&mut polled, position).await?;
+            let (next, keys) = page(answer).ok_or(Fault::Odd)?;
+            self.read_keys(keys, &mut seen, &mut found);
+            // A part of the whole at once, since each addition copies tables.
+            if next == "0"
+                || found.len() >= BATCH.max(self.list.held().checked_div(PARTS).unwrap_or_default())
+            {
+                self.list.add_inexact(std::mem::take(&mut found), SAME_END, self.clock.now())?;
+            }
+            self.poll_if_due(&mut polling, position).await?;
             cursor = next;
             if cursor == "0" {
                 break;
@@ -115,7 +131,8 @@ impl Follower {
         }
         // Whatever was written before this began is here now.
         self.list.is_whole(began);
-        self.write_back(&seen, (&mut polled, position)).await?;
+        polling.keeps_whole = true;
+        self.write_back(&seen, (&mut polling, position)).await?;
         let rest = REST.0.max(started.elapsed().saturating_mul(REST.1));
         let until = Instant::now();
         while until.elapsed() < rest {
@@ -135,10 +152,14 @@ impl Follower {
         Ok(entries.into_iter().next().map_or_else(|| "0-0".to_owned(), |(id, _)| id))
     }
 
-    async fn poll_if_due(&self, polled: &mut Instant, position: &mut Option<String>) -> Result<(), Fault> {
-        if polled.elapsed() >= POLL {
+    async fn poll_if_due(&self, polling: &mut Polling, position: &mut Option<String>) -> Result<(), Fault> {
+        if polling.last.elapsed() >= POLL {
+            let now = self.clock.now();
             self.poll(position).await?;
-            *polled = Instant::now();
+            polling.last = Instant::now();
+            if polling.keeps_whole {
+                self.list.is_whole(now);
+            }
         }
         Ok(())
     }
@@ -167,11 +188,10 @@ impl Follower {
         }
     }
 
-    fn take_keys(&self, found: Vec<(String, String, i64)>, seen: &mut HashSet<u64>) -> Result<(), Fault> {
+    fn read_keys(&self, keys: Found, seen: &mut HashSet<u64>, found: &mut Vec<(Mark, Term)>) {
         let now = self.clock.now();
         let prefix = self.redis.key(wire::KEY);
-        let mut added = Vec::new();
-        for (key, value, left) in found {
+        for (key, value, left) in keys {
             let Some((name, digest)) = key.strip_prefix(&prefix).and_then(wire::named) else { continue };
             if !self.is_watched(name) {
                 continue;
@@ -184,9 +204,8 @@ impl Follower {
             };
             let mark = Mark::new(name, digest);
             seen.insert(mark.short());
-            added.push((mark, Term { until, before: wire::before(&value) }));
+            found.push((mark, Term { until, before: wire::before(&value) }));
         }
-        Ok(self.list.add_inexact(added, SAME_END, now)?)
     }
 
     fn is_watched(&self, name: &str) -> bool {
@@ -197,7 +216,7 @@ impl Follower {
     async fn write_back(
         &self,
         seen: &HashSet<u64>,
-        (polled, position): (&mut Instant, &mut Option<String>),
+        (polling, position): (&mut Polling, &mut Option<String>),
     ) -> Result<(), Fault> {
         let names: HashMap<u128, &str> =
             self.watched.shared_names().map(|name| (attribute_number(name), name)).collect();
@@ -215,7 +234,7 @@ impl Follower {
             for outcome in futures_util::future::join_all(written).await {
                 outcome?;
             }
-            self.poll_if_due(polled, position).await?;
+            self.poll_if_due(polling, position).await?;
         }
         Ok(())
     }
@@ -253,4 +272,23 @@ fn page(answer: Value) -> Option<(String, Found)> {
         Some((wire::text(key)?, wire::text(value)?, left))
     };
     Some((wire::text(cursor)?, found.into_iter().map(row).collect::<Option<_>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SIGHT, escaped, sighted};
+    use crate::clock::UnixTime;
+
+    #[test]
+    fn a_prefix_is_no_pattern() {
+        assert_eq!(escaped("sidegate:revoked:"), "sidegate:revoked:");
+        assert_eq!(escaped("a*b?[c]^\\"), "a\\*b\\?\\[c\\]\\^\\\\");
+    }
+
+    #[test]
+    fn what_has_no_end_counts_an_hour_at_least_and_each_sight_is_no_change() {
+        let now = UnixTime::from_seconds(1_800_000_123);
+        assert!(now.until(sighted(now)) > SIGHT && now.until(sighted(now)) <= SIGHT * 2);
+        assert_eq!(sighted(now), sighted(UnixTime::from_seconds(1_800_000_126)));
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How many tables there are: of 100 000 entries, a change copies about a hundred.
 const SHARDS: usize = 1024;
 
-/// How many entries there may be: beyond, no more are taken. It is about 100 MB.
+/// How many entries there may be: beyond, no more are taken. It is about 200 MB.
 pub const MAX_ENTRIES: usize = 1_000_000;
 
 /// An end that was read from Redis and comes no more than so much later than the one that is known is the same: it is told as time

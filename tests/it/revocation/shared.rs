@@ -2,6 +2,7 @@
 
 use super::logout::{logout, post};
 use super::{SECRET, assert_revoked, revocation, revoke, revoking, send, sha256};
+use crate::support::frames::{Socket, echo, handshake};
 use crate::support::gate::Gate;
 use crate::support::idp::Idp;
 use crate::support::redis::RedisServer;
@@ -70,6 +71,7 @@ fn keys_that_others_write_count_as_well() {
         ("a", format!("SET {} x EX 300", key("a"))),
         ("b", format!("SET {} x", key("b"))),
         ("c", format!("HSET {} a b", key("c"))),
+        ("long", format!("SET {} before:{} EX 300", key("long"), "1".repeat(5000))),
     ] {
         send(&gate, &token(&idp, sid)).expect(200, sid);
         redis.command(&command);
@@ -258,4 +260,38 @@ fn a_list_that_was_its_own_is_shared_after_a_reload() {
     assert_revoked(&gate, &revoked);
     assert_revoked(&gate, &token(&idp, "s-2"));
     send(&gate, &good).expect(200, "good");
+}
+
+#[test]
+fn what_is_open_elsewhere_is_closed_as_well() {
+    let Some(redis) = RedisServer::start("what_is_open_elsewhere_is_closed_as_well") else { return };
+    let (service, idp) = (Service::start(echo), Idp::start());
+    let start = || setup(&service, &idp, &redis, "logout_audience = \"app\"").start();
+    let (one, other) = (start(), start());
+    let open = |sid: &str| {
+        let mut socket = Socket::open(&other, &handshake("/ws").bearer(&token(&idp, sid)));
+        socket.echo("open");
+        socket
+    };
+    let closed = |socket: &mut Socket, since: Instant| {
+        assert_eq!(socket.read().code(), Some(1008));
+        assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    };
+    let (mut good, mut revoked, mut out, mut late) = (open("good"), open("s-1"), open("s-2"), open("s-3"));
+    let begun = Instant::now();
+    revoke(&one, "sid", "s-1");
+    closed(&mut revoked, begun);
+    let begun = Instant::now();
+    post(&one, &logout(&idp, "1").claim("sid", "s-2").build()).expect(200, "logged out");
+    closed(&mut out, begun);
+    // What was opened under an earlier configuration is not forgotten.
+    let more = other.setup.text().replace("[\"sid\", \"jti\"]", "[\"jti\", \"sid\", \"sub\"]");
+    other.setup.dir.write("config.toml", more);
+    other.signal("HUP");
+    other.wait_metric("config_reloads_total", &[("result", "success")], 1);
+    late.echo("still open");
+    let begun = Instant::now();
+    revoke(&one, "sid", "s-3");
+    closed(&mut late, begun);
+    good.echo("nobody ended this one");
 }
