@@ -279,7 +279,8 @@ fn wants_restart(before: &Config, now: &Config) -> Vec<&'static str> {
 
 /// What a connection is served by from its first byte to its last: when this changes, clients are asked to connect anew.
 fn for_connections(server: &Server) -> impl Serialize {
-    (server.trusted_proxies.clone(), server.tls.clone(), server.limits.clone())
+    let introduced = (server.proxy_protocol, server.proxy_protocol_from.clone());
+    (server.trusted_proxies.clone(), introduced, server.tls.clone(), server.limits.clone())
 }
 
 fn is_same(before: &impl Serialize, now: &impl Serialize) -> bool {

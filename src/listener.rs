@@ -4,3 +4,4 @@ pub mod connection;
 pub mod context;
 pub mod http1;
 pub mod http2;
+mod proxy_protocol;

@@ -4,6 +4,7 @@ use crate::authn::cache::Bounds;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::log::LogFormat;
+use crate::config::server::Server;
 use crate::generation::Generation;
 use crate::listener::connection::Options;
 use crate::listener::http1::{Settings, Timeouts};
@@ -12,6 +13,7 @@ use crate::telemetry::sink::Sink;
 use crate::wire::head::Limits;
 use crate::worker::{self, Colleague, Command, Plan, Socket};
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use std::io;
 use std::num::NonZeroU32;
@@ -134,8 +136,14 @@ pub(super) fn options(config: &Config, tls: Option<Arc<ArcSwap<ServerConfig>>>) 
             timeouts: Timeouts { head: limits.header_timeout.0, idle: limits.idle_timeout.0 },
         },
         streams: limits.streams,
+        proxy_protocol: speakers(&config.server),
         tls,
     }
+}
+
+/// Who introduces clients with the PROXY protocol, if it is spoken.
+fn speakers(server: &Server) -> Option<Vec<IpNet>> {
+    server.proxy_protocol.then(|| server.proxy_protocol_from.iter().map(|network| network.0).collect())
 }
 
 /// Places for connections, shared by all workers.

@@ -32,11 +32,28 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
             problems.error(at.index(index), format!("{address:?} is the address of [admin] as well"), hint);
         }
     }
+    introductions(config, problems);
     let admin = &config.admin.listen;
     if !is_address(admin) {
         let hint = "write \"address:port\", such as \"127.0.0.1:9090\"";
         let at = KeyPath::root("admin").key("listen");
         problems.error(at, format!("{admin:?} is not an address to listen on"), hint);
+    }
+}
+
+/// A PROXY header says any address: who may send one matters.
+fn introductions(config: &Config, problems: &mut Problems) {
+    let (spoken, speakers) = (config.server.proxy_protocol, &config.server.proxy_protocol_from);
+    let at = |key: &str| KeyPath::root("server").key(key);
+    let tcp = config.server.listen.iter().any(|address| !address.starts_with("unix:"));
+    if spoken && speakers.is_empty() && tcp {
+        let message = "whoever can connect may say any client address in a PROXY header";
+        let hint = "name the load balancers in server.proxy_protocol_from";
+        problems.warning(at("proxy_protocol"), message, hint);
+    }
+    if !spoken && !speakers.is_empty() {
+        let hint = "set proxy_protocol = true, or remove the list";
+        problems.error(at("proxy_protocol_from"), "the PROXY protocol is not spoken", hint);
     }
 }
 

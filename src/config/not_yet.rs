@@ -27,10 +27,6 @@ const RATE_LIMITS: &str = "remove it, and limit rates in front of sidegate or in
 
 /// Everything that is refused so.
 pub(super) const TABLE: &[NotYet] = &[
-    key(
-        "server.proxy_protocol",
-        "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
-    ),
     value(
         "routes.websocket.on_denied",
         "close",

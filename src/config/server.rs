@@ -23,6 +23,10 @@ pub struct Server {
     pub workers: u16,
     /// CIDRs of the proxies whose `X-Forwarded-*` and `X-Request-Id` are believed; default: nobody.
     pub trusted_proxies: Vec<Network>,
+    /// Every connection begins with a PROXY header (version 1 or 2) that says whose it is; one without is closed.
+    pub proxy_protocol: bool,
+    /// CIDRs of the load balancers that may send PROXY headers; empty = whoever can connect.
+    pub proxy_protocol_from: Vec<Network>,
     /// Serve TLS; absent = plain HTTP/1.1 and h2c with prior knowledge.
     pub tls: Option<ServerTls>,
     /// Bounds on what a client may send and hold.
@@ -39,6 +43,8 @@ impl Default for Server {
             listen: "0.0.0.0:8080".to_owned().into(),
             workers: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            proxy_protocol_from: Vec::new(),
             tls: None,
             limits: Limits::default(),
             shutdown: Shutdown::default(),

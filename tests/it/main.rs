@@ -67,6 +67,8 @@ mod paths;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
 mod remote;
 #[cfg(test)]
 mod routes;
