@@ -126,6 +126,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             upstreams: upstreams?,
             hygiene: Arc::new(identity.hygiene),
             tells_facts: identity.headers.take_facts(),
+            tells_certificate: identity.headers.take_certificate(),
             identity_headers: identity::keep(config, identity.headers, world),
             assertions,
             paths,

@@ -4,6 +4,7 @@
 //! or becomes a tunnel in `Local::serve`. There is one exit for refusals and one finish for the record.
 
 use crate::authn::cache::Bounds;
+use crate::certificate::Certificate;
 use crate::clock::UnixTime;
 use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
 use crate::denial::{Denial, Reason};
@@ -35,6 +36,8 @@ pub struct Via {
     pub peer: Peer,
     /// Where its requests come from, as the service is told.
     pub provenance: Provenance,
+    /// The client's certificate, where it has shown one and somebody wants to know.
+    pub certificate: Option<Box<Certificate>>,
     /// The tunnel that the connection becomes once its 101 is written.
     pub opening: RefCell<Option<Box<Opening>>>,
 }
@@ -210,6 +213,7 @@ impl Local {
             is_empty: body.is_end_stream(),
             provenance: &via.provenance,
             client: record.address(),
+            certificate: via.certificate.as_deref(),
             at: record.at(),
             request_id: record.request_id().clone(),
         };

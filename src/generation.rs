@@ -119,6 +119,8 @@ pub struct Generation {
     pub identity_headers: Arc<IdentityHeaders>,
     /// Whether facts about the customer are part of that.
     pub tells_facts: bool,
+    /// Whether the client's certificate is part of that.
+    pub tells_certificate: bool,
     /// What tells services the same under a signature.
     pub assertions: Option<Arc<Assertions>>,
     /// How paths are canonicalised.

@@ -24,6 +24,7 @@ pub mod admin;
 pub mod app;
 pub mod assertion;
 pub mod authn;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod compile;

@@ -76,6 +76,15 @@ pub(super) fn tls(
     kept.ok().map(|kept| kept.value)
 }
 
+/// What to do about attributes of a certificate that nobody shows.
+pub(super) const CERTIFICATES_HINT: &str =
+    "set server.tls.client_ca_file, so that clients are asked for certificates";
+
+/// Whether clients are asked for certificates.
+pub(super) fn shows_certificates(config: &Config) -> bool {
+    config.server.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
+}
+
 /// Leave to judge nobody, where only this machine can connect.
 pub(super) fn bypass(config: &Config, problems: &mut Problems) -> Option<Bypass> {
     let at = KeyPath::root("server").key("listen");

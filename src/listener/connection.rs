@@ -1,9 +1,11 @@
 //! One client connection from its first byte: the PROXY protocol and TLS where they are spoken, then whichever HTTP it speaks.
 
+use super::accepted::Accepted;
 use super::context::{Context, Drain};
 use super::http1::{self, Settings};
 use super::http2;
 use super::proxy_protocol::{Introduced, Refused, introduce};
+use crate::certificate::Certificate;
 use crate::clock::after;
 use crate::denial::Reason;
 use crate::gateway::Gateway;
@@ -20,7 +22,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
@@ -36,15 +37,6 @@ pub struct Options {
     pub proxy_protocol: Option<Vec<IpNet>>,
     /// TLS, unless the listener speaks in the clear; swapped when the files change.
     pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
-}
-
-/// What was accepted.
-#[derive(Debug)]
-pub enum Accepted {
-    /// A TCP connection.
-    Tcp(TcpStream),
-    /// A connection on a unix socket.
-    Unix(tokio::net::UnixStream),
 }
 
 /// What connections are served by from their first byte to their last.
@@ -114,6 +106,7 @@ async fn open(
             }
         }
     }
+    let mut certificate = None;
     let (stream, negotiated) = match (accepted, &options.tls) {
         (Accepted::Tcp(tcp), None) => (Stream::Tcp(tcp), None),
         (Accepted::Unix(unix), _) => (Stream::Unix(unix), None),
@@ -127,13 +120,17 @@ async fn open(
                 }
                 return None;
             };
-            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let (_, session) = stream.get_ref();
+            let h2 = session.alpn_protocol() == Some(b"h2");
+            // There are none unless they are asked for.
+            let leaf = session.peer_certificates().and_then(<[_]>::first);
+            certificate = leaf.map(|leaf| Box::new(Certificate::read(leaf)));
             (Stream::Tls(Box::new(TlsStream::Server(stream))), Some(h2))
         }
     };
     let trusted = address.is_some_and(|address| generation.trusts(address.ip().to_canonical()));
     let scheme = if negotiated.is_some() { Scheme::Https } else { Scheme::Http };
-    let context = Rc::new(Context::new(gateway, drain, Peer { address, scheme, trusted }));
+    let context = Rc::new(Context::new(gateway, drain, (Peer { address, scheme, trusted }, certificate)));
     Some(Opened { inbound: Inbound::new(stream, first), context, negotiated })
 }
 

@@ -4,7 +4,7 @@
 //! that begins with something else: whoever could leave it out would come with the load balancer's address. References are
 //! to sections of haproxy's `proxy-protocol.txt`.
 
-use super::connection::Accepted;
+use super::accepted::Accepted;
 use bytes::BytesMut;
 use ipnet::IpNet;
 use std::io;

@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
         "console",
     ],
     &["assertion", "authn", "headers", "entitlements", "wire"],
-    &["policy", "sessions"],
+    &["policy", "sessions", "certificate"],
     &["entitle"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],

@@ -29,6 +29,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod drain;
