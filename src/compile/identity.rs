@@ -2,6 +2,7 @@
 
 use super::World;
 use super::expressions::establishes;
+use super::server::{CERTIFICATES_HINT, shows_certificates};
 use crate::authn::claims::BUILT_IN;
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
