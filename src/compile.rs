@@ -135,6 +135,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             response_headers,
             cors,
             body_bytes: config.server.limits.body_bytes.0,
+            body_timeout: config.server.limits.body_timeout.0,
             headers: usize::from(config.server.limits.headers),
         },
         stores,

@@ -247,7 +247,8 @@ impl Local {
     }
 
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
-        let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
+        let Generation { body_bytes, body_timeout, hygiene, .. } = &*self.generation;
+        let body = RequestBody::new(body, (*body_bytes, *body_timeout), Arc::clone(hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
     }
 

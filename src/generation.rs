@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where the credentials of a rule are looked for, and who may judge what is found there.
 ///
@@ -135,6 +136,8 @@ pub struct Generation {
     pub cors: Option<Cors>,
     /// The largest request body; 0 = unlimited.
     pub body_bytes: u64,
+    /// How long a client may send nothing of it.
+    pub body_timeout: Duration,
     /// Fields of a request head.
     pub headers: usize,
 }

@@ -133,7 +133,11 @@ pub(super) fn options(config: &Config, tls: Option<Arc<ArcSwap<ServerConfig>>>) 
                 header_bytes: usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX),
                 headers: usize::from(limits.headers),
             },
-            timeouts: Timeouts { head: limits.header_timeout.0, idle: limits.idle_timeout.0 },
+            timeouts: Timeouts {
+                head: limits.header_timeout.0,
+                idle: limits.idle_timeout.0,
+                write: limits.write_timeout.0,
+            },
         },
         streams: limits.streams,
         proxy_protocol: speakers(&config.server),

@@ -138,6 +138,12 @@ pub struct Limits {
     /// How long a connection may stay without a request.
     #[schemars(extend("minimum" = "1ms"))]
     pub idle_timeout: Period,
+    /// How long a client may send nothing of a request body that is waited for; 408 then. Not once the response has begun.
+    #[schemars(extend("minimum" = "1ms"))]
+    pub body_timeout: Period,
+    /// How long a client may take nothing of a response that is there for it; then it is cut off. Tunnels are exempt.
+    #[schemars(extend("minimum" = "1ms"))]
+    pub write_timeout: Period,
     /// Bytes of a request body; "0" = unlimited (bodies are streamed, never buffered); 413 beyond.
     pub body_bytes: Size,
     /// Concurrent streams of one HTTP/2 connection.
@@ -153,6 +159,8 @@ impl Default for Limits {
             headers: 100,
             header_timeout: seconds(10),
             idle_timeout: seconds(75),
+            body_timeout: seconds(60),
+            write_timeout: seconds(60),
             body_bytes: Size(0),
             streams: 256,
         }

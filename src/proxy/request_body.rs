@@ -1,5 +1,6 @@
 //! The request body on its way to the service: streamed piece by piece, never buffered.
 
+use crate::clock::patience::Patience;
 use crate::headers::Hygiene;
 use crate::wire::inbound::{BodyError, Turn};
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Why a request body broke off.
@@ -21,6 +23,9 @@ pub enum BodyFault {
     /// Its framing is broken.
     #[error("the framing of the request body is broken")]
     Malformed,
+    /// The client sends nothing any more.
+    #[error("the request body has stopped")]
+    Stopped,
     /// The client went away.
     #[error("the client went away in mid body")]
     Aborted,
@@ -73,6 +78,7 @@ impl ClientBody {
 pub struct Progress {
     ended: Cell<Option<Instant>>,
     fault: Cell<Option<BodyFault>>,
+    answered: Cell<bool>,
 }
 
 impl Progress {
@@ -80,6 +86,11 @@ impl Progress {
     #[must_use]
     pub const fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// The response has begun: from now on the client may take its time, since both sides may be talking.
+    pub fn answer(&self) {
+        self.answered.set(true);
     }
 
     /// Why it broke off, if it did.
@@ -96,16 +107,18 @@ pub struct RequestBody {
     /// Bytes that may still come.
     allowance: u64,
     hygiene: Arc<Hygiene>,
+    /// How long the client may send nothing; none once the response has begun.
+    patience: Option<Patience>,
     /// Told to whoever watches.
     progress: Option<Rc<Progress>>,
 }
 
 impl RequestBody {
-    /// A body of at most `limit` bytes; 0 = unlimited.
+    /// A body of at most `limit` bytes, 0 = unlimited, of which the client may send nothing for so long.
     #[must_use]
-    pub fn new(source: ClientBody, limit: u64, hygiene: Arc<Hygiene>) -> Self {
+    pub fn new(source: ClientBody, (limit, pause): (u64, Duration), hygiene: Arc<Hygiene>) -> Self {
         let allowance = if limit == 0 { u64::MAX } else { limit };
-        Self { source, allowance, hygiene, progress: None }
+        Self { source, allowance, hygiene, patience: Some(Patience::new(pause)), progress: None }
     }
 
     /// Whether the head already says that the body is too large.
@@ -123,6 +136,19 @@ impl RequestBody {
         }
         self.progress = Some(Rc::clone(&progress));
         progress
+    }
+
+    /// The response has begun, as [`Progress::answer`].
+    pub fn answer(&mut self) {
+        self.patience = None;
+    }
+
+    /// Ready when the client has sent nothing for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.progress.as_ref().is_some_and(|progress| progress.answered.get()) {
+            self.patience = None;
+        }
+        self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(cx))
     }
 
     fn ended(&self) {
@@ -148,7 +174,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let frame = match self.source.poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                ready!(self.poll_patience(cx));
+                return self.fail(BodyFault::Stopped);
+            }
             Poll::Ready(None) => {
                 self.ended();
                 return Poll::Ready(None);
@@ -156,6 +185,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Err(fault))) => return self.fail(fault),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
+        self.patience.iter_mut().for_each(Patience::renew);
         let frame = match frame.into_data() {
             Ok(data) => {
                 let Some(rest) = self.allowance.checked_sub(length(&data)) else {
