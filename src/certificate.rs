@@ -50,10 +50,11 @@ impl Certificate {
             if !subject.is_empty() {
                 identity.insert(CLIENT_CERT_SUBJECT, Attribute::Text(subject.into()));
             }
-            match certificate.get::<SubjectAltName>() {
-                Ok(names) => name(&mut identity, names.map_or_else(Vec::new, |(_, names)| names.0)),
-                // Nobody can tell what it says.
-                Err(_) => tracing::debug!("the names of a client certificate cannot be read"),
+            if let Ok(names) = certificate.get::<SubjectAltName>() {
+                name(&mut identity, names.map_or_else(Vec::new, |(_, names)| names.0));
+            } else {
+                // Nobody can tell what they say.
+                tracing::debug!("the names of a client certificate cannot be read");
             }
         }
         Self { identity, ends, prepared: RefCell::default() }
@@ -146,11 +147,11 @@ fn is_spiffe_id(uri: &str) -> bool {
     let Some((domain, path)) = uri.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')) else {
         return false;
     };
-    let in_domain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    let in_segment = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(in_segment);
-    let is_domain = (1..=255).contains(&domain.len()) && domain.bytes().all(in_domain);
-    uri.len() <= LONGEST_SPIFFE_ID && is_domain && path.split('/').all(is_segment)
+    let of_domain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    let of_segment = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let segment_fits = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(of_segment);
+    let fit = (1..=255).contains(&domain.len()) && domain.bytes().all(of_domain);
+    uri.len() <= LONGEST_SPIFFE_ID && fit && path.split('/').all(segment_fits)
 }
 
 #[cfg(test)]

@@ -177,9 +177,8 @@ fn binary(bytes: &[u8]) -> Result<Option<(usize, Source)>, Refused> {
     };
     let Some(rest) = rest.get(..rest_length) else { return Ok(None) };
     let source = match claimed {
-        None => Some(Source::Own),
-        // AF_UNSPEC: the sender does not know, and ours is as good.
-        Some(0x00) => Some(Source::Own),
+        // Or AF_UNSPEC: the sender does not know, and ours is as good.
+        None | Some(0x00) => Some(Source::Own),
         Some(0x11) => client::<4, 12>(rest),
         Some(0x21) => client::<16, 36>(rest),
         Some(0x31) => rest.first_chunk::<216>().map(|_| Source::Nameless),

@@ -45,6 +45,8 @@ mod expressions;
 #[cfg(test)]
 mod facade;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod forward;
 #[cfg(test)]
 mod forwarded;
@@ -76,6 +78,8 @@ mod remote;
 mod routes;
 #[cfg(test)]
 mod shadow;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod smuggling;
 #[cfg(test)]
