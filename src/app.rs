@@ -23,6 +23,7 @@ use crate::telemetry::tally::Tally;
 use crate::worker::{Command, Renewal};
 use crew::{Crew, Workers, options};
 use serde::Serialize;
+use sockets::SocketFile;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
@@ -145,6 +146,7 @@ struct Running {
     admin: Rc<Admin>,
     facade: Option<(Rc<RefCell<Rc<Facade>>>, Arc<Tally>)>,
     clock: Arc<dyn Clock>,
+    _files: Vec<SocketFile>,
 }
 
 impl Running {
@@ -185,7 +187,7 @@ impl Running {
         drop(listeners.sockets);
         let server = addresses.join(",");
         tracing::info!(server, admin = %listeners.admin_address, workers = workers.count(), "listening");
-        Ok(Self { config, standing, workers, admin, facade, clock })
+        Ok(Self { config, standing, workers, admin, facade, clock, _files: listeners.files })
     }
 
     /// Reads the configuration again, and lets every worker judge by it; one that cannot be used changes nothing.

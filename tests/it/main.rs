@@ -95,6 +95,8 @@ mod token_commands;
 #[cfg(test)]
 mod tunnels;
 #[cfg(test)]
+mod unix_sockets;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod websocket;

@@ -24,7 +24,6 @@ pub const POST: &[u8] = &[0x83, 0x86, 0x84, 0x01, 0x01, b'a'];
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub kind: u8,
-    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -67,7 +66,7 @@ impl RawHttp2 {
         let head = self.0.wire().exactly(9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
         let stream = u32::from_be_bytes(head[5..9].try_into().unwrap());
-        Ok(Frame { kind: head[3], flags: head[4], stream, payload: self.0.wire().exactly(length)? })
+        Ok(Frame { kind: head[3], stream, payload: self.0.wire().exactly(length)? })
     }
 
     /// The next frame for which this holds; what comes before is skipped.
