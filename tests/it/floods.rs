@@ -177,3 +177,21 @@ fn without_descriptors_accepting_rests_and_begins_again() {
     });
     get("/").on(&mut known).expect(200, "again");
 }
+
+#[test]
+fn streams_that_the_gate_is_made_to_reset() {
+    // CVE-2025-8671: a window update of nothing is an error of the stream, and it is ours to reset it.
+    let service = Service::ok("");
+    let (gate, before) = started(&service);
+    let mut client = RawHttp2::connect(&gate, &[]);
+    let many: Vec<u8> = (0..5000_u32)
+        .flat_map(|number| {
+            let stream = number * 2 + 1;
+            [frame(HEADERS, END_HEADERS, stream, POST), frame(WINDOW_UPDATE, 0, stream, &[0; 4])].concat()
+        })
+        .collect();
+    client.send(&many);
+    let end = client.until(|frame| frame.kind == GOAWAY);
+    assert!(end.as_ref().is_ok_and(|goaway| goaway.code() == 11), "{end:?}");
+    assert_unharmed(&gate, before, 16 * MIB, "resets of ours");
+}
