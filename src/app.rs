@@ -25,6 +25,7 @@ use crate::worker::{Command, Renewal};
 use crew::{Crew, Workers, options};
 use serde::Serialize;
 use serde_json::{Value, json};
+use sockets::SocketFile;
 use std::cell::RefCell;
 use std::io;
 use std::path::PathBuf;
@@ -170,6 +171,7 @@ struct Running {
     facade: Option<(Rc<RefCell<Rc<Facade>>>, Arc<Tally>)>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<Audit>>,
+    _files: Vec<SocketFile>,
 }
 
 impl Running {
@@ -212,7 +214,8 @@ impl Running {
         drop(listeners.sockets);
         let server = addresses.join(",");
         tracing::info!(server, admin = %listeners.admin_address, workers = workers.count(), "listening");
-        let running = Self { config, standing, workers, admin, facade, clock, audit };
+        let files = listeners.files;
+        let running = Self { config, standing, workers, admin, facade, clock, audit, _files: files };
         running.tell("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "server": server }));
         Ok(running)
     }
@@ -319,7 +322,8 @@ fn wants_restart(before: &Config, now: &Config) -> Vec<&'static str> {
 
 /// What a connection is served by from its first byte to its last: when this changes, clients are asked to connect anew.
 fn for_connections(server: &Server) -> impl Serialize {
-    (server.trusted_proxies.clone(), server.tls.clone(), server.limits.clone())
+    let introduced = (server.proxy_protocol, server.proxy_protocol_from.clone());
+    (server.trusted_proxies.clone(), introduced, server.tls.clone(), server.limits.clone())
 }
 
 fn is_same(before: &impl Serialize, now: &impl Serialize) -> bool {

@@ -1,5 +1,7 @@
 //! Wall time enters the program here and nowhere else, so that a test can put its own in.
 
+pub mod patience;
+
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

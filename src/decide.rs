@@ -8,6 +8,7 @@ use crate::allowance::Allowance;
 use crate::assertion::claims::Subject;
 use crate::authn::claims::subject;
 use crate::authn::credential::{Carrier, Places};
+use crate::certificate::{self, Certificate};
 use crate::clock::UnixTime;
 use crate::config::policy::Mode;
 use crate::denial::{Denial, Reason};
@@ -46,6 +47,8 @@ pub struct Arrival<'a> {
     pub provenance: &'a Provenance,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// The client's certificate, where it has shown one.
+    pub certificate: Option<&'a Certificate>,
     /// When the head had arrived.
     pub at: UnixTime,
     /// Its id.
@@ -175,14 +178,14 @@ pub async fn decide(
     arrival: Arrival<'_>,
     observer: &mut impl Observer,
 ) -> Result<Decision, Denial> {
-    let Arrival { head, is_empty, provenance, client, at, request_id } = arrival;
+    let Arrival { head, is_empty, provenance, client, certificate, at, request_id } = arrival;
     let target = target(generation, head)?;
     observer.target(&target);
     let (place, route) = generation.policy.route(&target);
     observer.route(place, route);
     let manner = Manner::of(head, is_empty)?;
     observer.manner(&manner);
-    let asked = Asked { head, target: &target, manner: &manner, client, at };
+    let asked = Asked { head, target: &target, manner: &manner, client, certificate, at };
     let mut known = Judged::default();
     let permit = match judge(generation, witness, (place, route), &asked, (&mut known, observer)).await {
         Ok(permit) => {
@@ -195,7 +198,7 @@ pub async fn decide(
             permit
         }
     };
-    let Judged { session, entitled, word, preflight } = known;
+    let Judged { session, entitled, certificate, word, preflight } = known;
     let path = route.rewritten(&target)?;
     let cleaning = Cleaning {
         provenance,
@@ -204,6 +207,7 @@ pub async fn decide(
         identity: session.as_deref().map(|session| &session.headers),
         entitled,
         assertion: assert(generation, session.as_deref(), at)?,
+        certificate,
         websocket: manner.is_websocket(),
     };
     let head = rewrite(generation, head, path, word.is_some(), cleaning)?;
@@ -218,6 +222,7 @@ struct Asked<'a> {
     target: &'a Target,
     manner: &'a Manner,
     client: Option<IpAddr>,
+    certificate: Option<&'a Certificate>,
     at: UnixTime,
 }
 
@@ -227,6 +232,8 @@ struct Judged {
     session: Option<Rc<Session>>,
     /// Header fields that were made for this request.
     entitled: Option<Prepared>,
+    /// Header fields about the client's certificate.
+    certificate: Option<Prepared>,
     /// The subprotocol that stood in front of a token.
     word: Option<HeaderValue>,
     /// Our answer to a preflight.
@@ -265,6 +272,10 @@ async fn judge(
     let facts = entitled.as_deref().map(|answer| &answer.value);
     let asking = asking(known.session.as_deref(), facts, asked);
     known.entitled = prepare_entitled(generation, asking.holder)?;
+    if generation.tells_certificate {
+        let about = (asked.at, asking.holder.is_some());
+        known.certificate = certificate::fields(asked.certificate, &generation.identity_headers, about)?;
+    }
     observer.asking(route, &asking);
     let permit = route.permit(asking)?;
     limit(witness, route, (Some(known.session.as_deref()), asked), observer).await?;
@@ -364,7 +375,11 @@ async fn learn(
 fn asking<'a>(session: Option<&'a Session>, facts: Option<&'a Facts>, asked: &Asked<'a>) -> Asking<'a> {
     let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
     Asking {
-        holder: session.map(|session| Holder { identity: &session.identity, facts }),
+        holder: session.map(|session| Holder {
+            identity: &session.identity,
+            facts,
+            certificate: asked.certificate.and_then(|certificate| certificate.identity(asked.at)),
+        }),
         target: asked.target,
         client: asked.client,
         claims: session.and_then(|session| session.claims.as_deref()),

@@ -137,6 +137,8 @@ reasons! {
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, None, "The request body is too large";
     /// The request head did not arrive in time.
     HeadTimeout = "head_timeout", REQUEST_TIMEOUT, None, "The request head did not arrive in time";
+    /// The request body stopped arriving.
+    BodyTimeout = "body_timeout", REQUEST_TIMEOUT, None, "The request body did not arrive in time";
 }
 
 impl Reason {

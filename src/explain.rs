@@ -127,6 +127,7 @@ impl Explainer {
             head: &mut head,
             is_empty,
             provenance: &provenance,
+            certificate: None,
             at: self.clock.now(),
             request_id: sent.unwrap_or(REQUEST_ID),
         };

@@ -33,6 +33,8 @@ pub struct Holder<'a> {
     pub identity: &'a Identity,
     /// What is known besides, if anybody was asked.
     pub facts: Option<&'a Facts>,
+    /// What the certificate says that came with the connection.
+    pub certificate: Option<&'a Identity>,
 }
 
 /// What somebody holds of one kind.

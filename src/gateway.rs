@@ -5,6 +5,7 @@
 
 use crate::allowance::Allowance;
 use crate::authn::cache::Bounds;
+use crate::certificate::Certificate;
 use crate::clock::UnixTime;
 use crate::config::policy::OnDenied;
 use crate::decide::{Arrival, Authorities, Decision, Manner, Observer, decide};
@@ -40,6 +41,8 @@ pub struct Via {
     pub peer: Peer,
     /// Where its requests come from, as the service is told.
     pub provenance: Provenance,
+    /// The client's certificate, where it has shown one and somebody wants to know.
+    pub certificate: Option<Box<Certificate>>,
     /// The tunnel that the connection becomes once its 101 is written.
     pub opening: RefCell<Option<Box<Opening>>>,
 }
@@ -242,6 +245,7 @@ impl Local {
             is_empty: body.is_end_stream(),
             provenance: &via.provenance,
             client: record.address(),
+            certificate: via.certificate.as_deref(),
             at: record.at(),
             request_id: record.request_id().clone(),
         };
@@ -310,7 +314,8 @@ impl Local {
     }
 
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
-        let body = RequestBody::new(body, self.generation.body_bytes, Arc::clone(&self.generation.hygiene));
+        let Generation { body_bytes, body_timeout, hygiene, .. } = &*self.generation;
+        let body = RequestBody::new(body, (*body_bytes, *body_timeout), Arc::clone(hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
     }
 

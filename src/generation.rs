@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where the credentials of a rule are looked for, and who may judge what is found there.
 ///
@@ -124,6 +125,8 @@ pub struct Generation {
     pub identity_headers: Arc<IdentityHeaders>,
     /// Whether facts about the customer are part of that.
     pub tells_facts: bool,
+    /// Whether the client's certificate is part of that.
+    pub tells_certificate: bool,
     /// What tells services the same under a signature.
     pub assertions: Option<Arc<Assertions>>,
     /// How paths are canonicalised.
@@ -142,6 +145,8 @@ pub struct Generation {
     pub cors: Option<Cors>,
     /// The largest request body; 0 = unlimited.
     pub body_bytes: u64,
+    /// How long a client may send nothing of it.
+    pub body_timeout: Duration,
     /// Fields of a request head.
     pub headers: usize,
 }

@@ -60,6 +60,8 @@ pub struct Cleaning<'a> {
     pub entitled: Option<Prepared>,
     /// What tells the service the same under a signature.
     pub assertion: Option<Prepared>,
+    /// What the client's certificate says.
+    pub certificate: Option<Prepared>,
     /// Whether it is a WebSocket handshake that was found valid.
     pub websocket: bool,
 }
@@ -75,7 +77,7 @@ pub struct CleanHead {
     // What we say, under names that do not occur among the client's any more.
     way: Rc<Way>,
     request_id: HeaderValue,
-    identity: [Option<Prepared>; 3],
+    identity: [Option<Prepared>; 4],
     trailers: bool,
     websocket: bool,
 }
@@ -134,7 +136,7 @@ impl Hygiene {
             headers,
             host: with.host,
             request_id: with.request_id,
-            identity: [with.identity.cloned(), with.entitled, with.assertion],
+            identity: [with.identity.cloned(), with.entitled, with.assertion, with.certificate],
             trailers,
             websocket: with.websocket,
         }

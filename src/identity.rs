@@ -12,6 +12,25 @@ pub const SUBJECT: &str = "subject";
 /// Attributes that sidegate sets itself: the authenticator's name, and its kind.
 pub const BUILT_IN: [&str; 2] = ["authenticator", "auth_method"];
 
+/// The subject of the client's certificate, as RFC 4514 writes it.
+pub const CLIENT_CERT_SUBJECT: &str = "client_cert_subject";
+/// The alternative names of the client's certificate, a set; each with its kind: `DNS:`, `URI:`, `email:`, `IP:`.
+pub const CLIENT_CERT_SAN: &str = "client_cert_san";
+/// The SPIFFE id in the client's certificate.
+pub const CLIENT_CERT_SPIFFE_ID: &str = "client_cert_spiffe_id";
+/// The SHA-256 of the client's certificate, in hex.
+pub const CLIENT_CERT_FINGERPRINT: &str = "client_cert_fingerprint";
+
+/// Attributes that come from the client's certificate, and from nowhere else.
+pub const CLIENT_CERTIFICATE: [&str; 4] =
+    [CLIENT_CERT_SUBJECT, CLIENT_CERT_SAN, CLIENT_CERT_SPIFFE_ID, CLIENT_CERT_FINGERPRINT];
+
+/// Whether only sidegate itself sets the attribute of that name: no claim and no entry of a key file can.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    BUILT_IN.contains(&name) || CLIENT_CERTIFICATE.contains(&name)
+}
+
 /// The names of the attributes that are always sets.
 pub const SET_ATTRIBUTES: [&str; 4] = ["roles", "scopes", "permissions", "capabilities"];
 

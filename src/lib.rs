@@ -27,6 +27,7 @@ pub mod allowance;
 pub mod app;
 pub mod assertion;
 pub mod authn;
+pub mod certificate;
 pub mod cli;
 pub mod clock;
 pub mod compile;

@@ -5,7 +5,7 @@ use crate::pem::{PemError, authorities, certificates, private_key};
 use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,8 +43,15 @@ pub fn server_config(tls: &ServerTls) -> Result<ServerConfig, TlsError> {
             builder.with_client_cert_verifier(verifier.build()?)
         }
     };
+    let mutual = tls.client_ca_file.is_some();
     let pair = builder.with_single_cert(certificates(&tls.cert_file)?, private_key(&tls.key_file)?);
     let mut config = pair?;
+    if mutual {
+        // A resumed session is not verified again: a certificate that has expired, or an authority that is not trusted any
+        // more, would go on being good as long as the client resumes.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -8,9 +8,9 @@ use crate::clock::{Clock, TICK, after, lately, strike};
 use crate::config::log::LogFormat;
 use crate::gateway::Gateway;
 use crate::generation::Generation;
-use crate::listener::connection::{Accepted, Options, serve};
-use crate::listener::context::{Context, Drain};
-use crate::peer::{Peer, Scheme};
+use crate::listener::accepted::Accepted;
+use crate::listener::connection::{Options, Terms, serve};
+use crate::listener::context::Drain;
 use crate::stream::tune;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::Audit;
@@ -176,14 +176,6 @@ struct Worker {
     /// Those of connections that were accepted on earlier terms.
     retired: RefCell<Vec<Weak<Drain>>>,
     ending: Drain,
-}
-
-/// What a connection is served by from its first byte to its last.
-#[derive(Clone, Debug)]
-struct Terms {
-    generation: Arc<Generation>,
-    options: Rc<Options>,
-    drain: Rc<Drain>,
 }
 
 impl Worker {
@@ -389,16 +381,11 @@ impl Worker {
 
     /// Serves a connection that is already counted.
     fn serve(self: &Rc<Self>, accepted: Accepted, address: Option<SocketAddr>, place: OwnedSemaphorePermit) {
-        let Terms { generation, options, drain } = self.terms();
-        let trusted = address.is_some_and(|address| generation.trusts(address.ip().to_canonical()));
-        let encrypted = address.is_some() && options.tls.is_some();
-        let scheme = if encrypted { Scheme::Https } else { Scheme::Http };
-        let peer = Peer { address, scheme, trusted };
-        let context = Rc::new(Context::new(Rc::clone(&self.gateway), drain, peer));
+        let (gateway, terms) = (Rc::clone(&self.gateway), self.terms());
         let counted = Counted { worker: Rc::clone(self), _place: place };
         counted.tally().connections.increment();
         drop(spawn_local(async move {
-            serve(accepted, context, options).await;
+            serve(accepted, address, gateway, terms).await;
             drop(counted);
         }));
     }

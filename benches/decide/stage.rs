@@ -146,7 +146,7 @@ impl Stage {
 
     pub fn permit(route: &Route, session: &Session, target: &Target) -> Permit {
         let asking = Asking {
-            holder: Some(Holder { identity: &session.identity, facts: None }),
+            holder: Some(Holder { identity: &session.identity, facts: None, certificate: None }),
             target,
             client: None,
             claims: session.claims.as_deref(),
@@ -171,6 +171,7 @@ impl Stage {
             identity: Some(&session.headers),
             entitled: None,
             assertion: None,
+            certificate: None,
             websocket: false,
         };
         self.generation.hygiene.clean(method, target.path_and_query().clone(), headers, cleaning)

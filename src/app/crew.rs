@@ -4,6 +4,7 @@ use crate::authn::cache::Bounds;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::log::LogFormat;
+use crate::config::server::Server;
 use crate::generation::Generation;
 use crate::listener::connection::Options;
 use crate::listener::http1::{Settings, Timeouts};
@@ -13,6 +14,7 @@ use crate::telemetry::sink::Sink;
 use crate::wire::head::Limits;
 use crate::worker::{self, Colleague, Command, Plan, Socket};
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use std::io;
 use std::num::NonZeroU32;
@@ -134,11 +136,21 @@ pub(super) fn options(config: &Config, tls: Option<Arc<ArcSwap<ServerConfig>>>) 
                 header_bytes: usize::try_from(limits.header_bytes.0).unwrap_or(usize::MAX),
                 headers: usize::from(limits.headers),
             },
-            timeouts: Timeouts { head: limits.header_timeout.0, idle: limits.idle_timeout.0 },
+            timeouts: Timeouts {
+                head: limits.header_timeout.0,
+                idle: limits.idle_timeout.0,
+                write: limits.write_timeout.0,
+            },
         },
         streams: limits.streams,
+        proxy_protocol: speakers(&config.server),
         tls,
     }
+}
+
+/// Who introduces clients with the PROXY protocol, if it is spoken.
+fn speakers(server: &Server) -> Option<Vec<IpNet>> {
+    server.proxy_protocol.then(|| server.proxy_protocol_from.iter().map(|network| network.0).collect())
 }
 
 /// Places for connections, shared by all workers.

@@ -4,7 +4,7 @@
 //! there but cannot be used refuses the token: nothing is guessed, and `null` is no customer called "None".
 
 use crate::config::claim::{AttributeType, ClaimRule, ClaimSource, Scalar};
-use crate::identity::{Attribute, Identity, QUOTAS, SET_ATTRIBUTES};
+use crate::identity::{Attribute, Identity, QUOTAS, SET_ATTRIBUTES, is_reserved};
 use crate::json::{Number, Object, Value};
 use crate::quotas::{Quota, Quotas};
 use indexmap::IndexMap;
@@ -203,7 +203,7 @@ fn compile(attribute: &str, source: &ClaimSource) -> Result<Origin, &'static str
     if attribute.is_empty() {
         return Err("an attribute needs a name");
     }
-    if BUILT_IN.contains(&attribute) {
+    if is_reserved(attribute) {
         return Err("sidegate sets this attribute itself");
     }
     if attribute == QUOTAS && matches!(source, ClaimSource::Constant(_)) {

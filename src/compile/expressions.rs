@@ -1,11 +1,12 @@
 //! What an expression presupposes of the rule that it stands in: parameters of its path, attributes of its authenticators.
 
+use super::server::{CERTIFICATES_HINT, shows_certificates};
 use crate::authn::claims::{BUILT_IN, ClaimMap};
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
 use crate::config::policy::Require;
 use crate::config::problem::{KeyPath, Problems};
-use crate::identity::{QUOTAS, SET_ATTRIBUTES};
+use crate::identity::{CLIENT_CERTIFICATE, QUOTAS, SET_ATTRIBUTES};
 use crate::policy::Route;
 use crate::policy::expression::Expression;
 
@@ -64,7 +65,15 @@ fn warn_of_attributes(
             .filter_map(|place| config.authenticators.get_index(*place))
             .map(|(_, authenticator)| authenticator)
     };
-    for name in expression.attributes().filter(|name| !always(name)) {
+    let (shown, others): (Vec<&str>, Vec<&str>) = expression
+        .attributes()
+        .filter(|name| !always(name))
+        .partition(|name| CLIENT_CERTIFICATE.contains(name));
+    if let Some(name) = shown.first().filter(|_| !shows_certificates(config)) {
+        let message = format!("no client shows a certificate, and {name} is never there");
+        problems.warning(at.clone(), message, CERTIFICATES_HINT);
+    }
+    for name in others {
         if !tried().any(|authenticator| establishes(authenticator, name)) {
             problems.warning(
                 at.clone(),

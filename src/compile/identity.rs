@@ -2,6 +2,7 @@
 
 use super::World;
 use super::expressions::establishes;
+use super::server::{CERTIFICATES_HINT, shows_certificates};
 use crate::authn::claims::BUILT_IN;
 use crate::config::Config;
 use crate::config::authenticator::Authenticator;
@@ -88,8 +89,17 @@ fn headers(config: &Config, problems: &mut Problems) -> IdentityHeaders {
             continue;
         }
         let content = Content::named(attribute);
-        if let Content::Attribute(attribute) = &content {
-            check_attribute((attribute, optional), authenticators, &at, problems);
+        match &content {
+            Content::Attribute(attribute) => {
+                check_attribute((attribute, optional), authenticators, &at, problems);
+            }
+            Content::Certificate(attribute) if !shows_certificates(config) => {
+                let outcome = if optional { "the header is never sent" } else { "every token is refused" };
+                let message =
+                    format!("no client shows a certificate, and {attribute} is never there: {outcome}");
+                problems.warning(at.clone(), message, CERTIFICATES_HINT);
+            }
+            Content::Certificate(_) | Content::Quota(_) => {}
         }
         let entitled = content.takes_facts() && (has_entitlements || matches!(content, Content::Quota(_)));
         headers.push(IdentityHeader { name, content, optional, entitled });

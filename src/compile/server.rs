@@ -32,11 +32,28 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
             problems.error(at.index(index), format!("{address:?} is the address of [admin] as well"), hint);
         }
     }
+    introductions(config, problems);
     let admin = &config.admin.listen;
     if !is_address(admin) {
         let hint = "write \"address:port\", such as \"127.0.0.1:9090\"";
         let at = KeyPath::root("admin").key("listen");
         problems.error(at, format!("{admin:?} is not an address to listen on"), hint);
+    }
+}
+
+/// A PROXY header says any address: who may send one matters.
+fn introductions(config: &Config, problems: &mut Problems) {
+    let (spoken, speakers) = (config.server.proxy_protocol, &config.server.proxy_protocol_from);
+    let at = |key: &str| KeyPath::root("server").key(key);
+    let tcp = config.server.listen.iter().any(|address| !address.starts_with("unix:"));
+    if spoken && speakers.is_empty() && tcp {
+        let message = "whoever can connect may say any client address in a PROXY header";
+        let hint = "name the load balancers in server.proxy_protocol_from";
+        problems.warning(at("proxy_protocol"), message, hint);
+    }
+    if !spoken && !speakers.is_empty() {
+        let hint = "set proxy_protocol = true, or remove the list";
+        problems.error(at("proxy_protocol_from"), "the PROXY protocol is not spoken", hint);
     }
 }
 
@@ -57,6 +74,15 @@ pub(super) fn tls(
         problems.error(KeyPath::root("server").key("tls"), error.to_string(), hint);
     });
     kept.ok().map(|kept| kept.value)
+}
+
+/// What to do about attributes of a certificate that nobody shows.
+pub(super) const CERTIFICATES_HINT: &str =
+    "set server.tls.client_ca_file, so that clients are asked for certificates";
+
+/// Whether clients are asked for certificates.
+pub(super) fn shows_certificates(config: &Config) -> bool {
+    config.server.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some())
 }
 
 /// Leave to judge nobody, where only this machine can connect.

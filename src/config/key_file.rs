@@ -11,7 +11,7 @@ use super::problem::{KeyPath, Problems};
 use super::report;
 use super::server::Network;
 use crate::clock::UnixTime;
-use crate::identity::{Attribute, BUILT_IN, Identity, SUBJECT};
+use crate::identity::{Attribute, BUILT_IN, Identity, SUBJECT, is_reserved};
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::fs::File;
@@ -251,7 +251,7 @@ fn attribute(name: &str, node: &Node) -> Result<Attribute, Wrong> {
         let hint = "never store a key itself: remove it, and store its SHA-256 as `sha256`; `sidegate api-key new` prints it";
         return Err(Wrong::new("a key does not belong into this file", hint));
     }
-    if BUILT_IN.contains(&name) {
+    if is_reserved(name) {
         return Err(Wrong::new("sidegate sets this attribute itself", "remove it, or choose another name"));
     }
     let known = LOOKALIKES.iter().find(|(lookalike, _)| *lookalike == name).map(|(_, meant)| *meant);

@@ -20,16 +20,10 @@ const fn key(pattern: &'static str, hint: &'static str) -> NotYet {
 }
 
 /// Everything that is refused so.
-pub(super) const TABLE: &[NotYet] = &[
-    key(
-        "server.proxy_protocol",
-        "remove it; a proxy that sets X-Forwarded-For goes into server.trusted_proxies",
-    ),
-    key(
-        "tracing",
-        "remove the table; the service still gets the trace headers of the client, and X-Request-Id",
-    ),
-];
+pub(super) const TABLE: &[NotYet] = &[key(
+    "tracing",
+    "remove the table; the service still gets the trace headers of the client, and X-Request-Id",
+)];
 
 /// The hint for a key that is not supported yet.
 pub(super) fn key_hint(path: &KeyPath) -> Option<&'static str> {

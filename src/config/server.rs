@@ -23,6 +23,10 @@ pub struct Server {
     pub workers: u16,
     /// CIDRs of the proxies whose `X-Forwarded-*` and `X-Request-Id` are believed; default: nobody.
     pub trusted_proxies: Vec<Network>,
+    /// Every connection begins with a PROXY header (version 1 or 2) that says whose it is; one without is closed.
+    pub proxy_protocol: bool,
+    /// CIDRs of the load balancers that may send PROXY headers; empty = whoever can connect.
+    pub proxy_protocol_from: Vec<Network>,
     /// Serve TLS; absent = plain HTTP/1.1 and h2c with prior knowledge.
     pub tls: Option<ServerTls>,
     /// Bounds on what a client may send and hold.
@@ -39,6 +43,8 @@ impl Default for Server {
             listen: "0.0.0.0:8080".to_owned().into(),
             workers: 0,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            proxy_protocol_from: Vec::new(),
             tls: None,
             limits: Limits::default(),
             shutdown: Shutdown::default(),
@@ -132,6 +138,12 @@ pub struct Limits {
     /// How long a connection may stay without a request.
     #[schemars(extend("minimum" = "1ms"))]
     pub idle_timeout: Period,
+    /// How long a client may send nothing of a request body that is waited for; 408 then. Not once the response has begun.
+    #[schemars(extend("minimum" = "1ms"))]
+    pub body_timeout: Period,
+    /// How long a client may take nothing of a response that is there for it; then it is cut off. Tunnels are exempt.
+    #[schemars(extend("minimum" = "1ms"))]
+    pub write_timeout: Period,
     /// Bytes of a request body; "0" = unlimited (bodies are streamed, never buffered); 413 beyond.
     pub body_bytes: Size,
     /// Concurrent streams of one HTTP/2 connection.
@@ -147,6 +159,8 @@ impl Default for Limits {
             headers: 100,
             header_timeout: seconds(10),
             idle_timeout: seconds(75),
+            body_timeout: seconds(60),
+            write_timeout: seconds(60),
             body_bytes: Size(0),
             streams: 256,
         }

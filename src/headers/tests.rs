@@ -39,6 +39,7 @@ fn clean(pairs: &[(&str, &str)], trusted: bool, identity: Option<&Prepared>) -> 
         request_id: HeaderValue::from_static("id-1"),
         identity,
         assertion: None,
+        certificate: None,
         entitled: None,
         websocket: false,
     };

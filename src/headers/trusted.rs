@@ -2,7 +2,7 @@
 
 use crate::facts::{CAPABILITIES, Holder};
 use crate::footprint::{ARC_BYTES, allocated};
-use crate::identity::{Attribute, Identity, SET_ATTRIBUTES, Texts};
+use crate::identity::{Attribute, CLIENT_CERT_SUBJECT, CLIENT_CERTIFICATE, Identity, SET_ATTRIBUTES, Texts};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use std::rc::Rc;
@@ -27,6 +27,8 @@ pub enum Content {
     Attribute(String),
     /// One quota, as `quotas.NAME`; one that is absent is 0.
     Quota(String),
+    /// An attribute of the client's certificate.
+    Certificate(String),
 }
 
 impl Content {
@@ -35,6 +37,7 @@ impl Content {
     pub fn named(name: &str) -> Self {
         match name.strip_prefix("quotas.") {
             Some(quota) if !quota.is_empty() => Self::Quota(quota.to_owned()),
+            None if CLIENT_CERTIFICATE.contains(&name) => Self::Certificate(name.to_owned()),
             Some(_) | None => Self::Attribute(name.to_owned()),
         }
     }
@@ -45,12 +48,13 @@ impl Content {
         match self {
             Self::Attribute(name) => name == CAPABILITIES,
             Self::Quota(_) => true,
+            Self::Certificate(_) => false,
         }
     }
 
     fn name(&self) -> &str {
         match self {
-            Self::Attribute(name) | Self::Quota(name) => name,
+            Self::Attribute(name) | Self::Quota(name) | Self::Certificate(name) => name,
         }
     }
 }
@@ -80,7 +84,7 @@ impl IdentityHeaders {
     /// # Errors
     /// The first attribute that lacks or cannot be written without being misread, and why.
     pub fn prepare(&self, identity: &Identity) -> Result<Prepared, (&str, Unfit)> {
-        self.fields(false, &Holder { identity, facts: None })
+        self.fields(false, &Holder { identity, facts: None, certificate: None })
     }
 
     /// The fields in which facts about the customer have a part.
@@ -97,6 +101,46 @@ impl IdentityHeaders {
         self.0.iter().any(|header| header.entitled)
     }
 
+    /// Whether there are fields about the client's certificate.
+    #[must_use]
+    pub fn take_certificate(&self) -> bool {
+        self.of_certificate().next().is_some()
+    }
+
+    /// The fields about the client's certificate.
+    ///
+    /// # Errors
+    /// As [`IdentityHeaders::prepare`].
+    pub fn prepare_certificate(&self, certificate: Option<&Identity>) -> Result<Prepared, (&str, Unfit)> {
+        let mut fields = Vec::new();
+        for (header, name) in self.of_certificate() {
+            match render_certificate(name, certificate.and_then(|certificate| certificate.attribute(name))) {
+                Ok(Some(value)) => fields.push((header.name.clone(), value)),
+                Ok(None) => {}
+                Err(Unfit::Missing) if header.optional => {}
+                Err(unfit) => return Err((name, unfit)),
+            }
+        }
+        Ok(Prepared(fields.into()))
+    }
+
+    /// Those of them that can be written: for routes where nobody need be known.
+    #[must_use]
+    pub fn prepare_certificate_as_far_as_it_goes(&self, certificate: &Identity) -> Prepared {
+        let written = self.of_certificate().filter_map(|(header, name)| {
+            let value = render_certificate(name, certificate.attribute(name)).ok().flatten()?;
+            Some((header.name.clone(), value))
+        });
+        Prepared(written.collect())
+    }
+
+    fn of_certificate(&self) -> impl Iterator<Item = (&IdentityHeader, &str)> {
+        self.0.iter().filter_map(|header| match &header.content {
+            Content::Certificate(name) => Some((header, name.as_str())),
+            Content::Attribute(_) | Content::Quota(_) => None,
+        })
+    }
+
     fn fields(&self, entitled: bool, holder: &Holder<'_>) -> Result<Prepared, (&str, Unfit)> {
         let mut fields = Vec::with_capacity(self.0.len());
         for header in self.0.iter().filter(|header| header.entitled == entitled) {
@@ -104,6 +148,8 @@ impl IdentityHeaders {
                 Content::Attribute(_) if entitled => joined(&holder.capabilities()),
                 Content::Attribute(name) => render(holder.identity.attribute(name)),
                 Content::Quota(name) => single(&holder.quota(name).to_string()).map(Some),
+                // They are the connection's, and made once for it.
+                Content::Certificate(_) => continue,
             };
             match value {
                 Ok(Some(value)) => fields.push((header.name.clone(), value)),
@@ -118,6 +164,18 @@ impl IdentityHeaders {
 
 fn is_set(attribute: &str) -> bool {
     SET_ATTRIBUTES.contains(&attribute)
+}
+
+/// The field value of an attribute of the client's certificate. A subject is never a list, and has commas.
+fn render_certificate(name: &str, attribute: Option<&Attribute>) -> Result<Option<HeaderValue>, Unfit> {
+    match attribute {
+        Some(Attribute::Text(text)) if name == CLIENT_CERT_SUBJECT => {
+            let fit = !text.is_empty() && is_fit(&text.replace(',', ""));
+            let value = HeaderValue::from_bytes(text.as_bytes()).ok().filter(|_| fit);
+            value.map(Some).ok_or(Unfit::Character)
+        }
+        attribute => render(attribute),
+    }
 }
 
 /// The field value of an attribute; none for an empty set.

@@ -1,5 +1,6 @@
 //! What all parts of one client connection share.
 
+use crate::certificate::Certificate;
 use crate::clock::after;
 use crate::gateway::{Gateway, Via};
 use crate::headers::forwarded::Provenance;
@@ -84,14 +85,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// For a connection of `peer`.
+    /// For a connection of `peer`, which may have shown a certificate.
     #[must_use]
-    pub fn new(gateway: Rc<Gateway>, drain: Rc<Drain>, peer: Peer) -> Self {
+    pub fn new(
+        gateway: Rc<Gateway>,
+        drain: Rc<Drain>,
+        (peer, certificate): (Peer, Option<Box<Certificate>>),
+    ) -> Self {
         let provenance = Provenance::new(&peer);
         Self {
             gateway,
             drain,
-            via: Via { peer, provenance, opening: std::cell::RefCell::default() },
+            via: Via { peer, provenance, certificate, opening: std::cell::RefCell::default() },
             in_flight: Rc::default(),
         }
     }

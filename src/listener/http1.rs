@@ -37,6 +37,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// Without a request.
     pub idle: Duration,
+    /// Without taking any of the response that we have for it.
+    pub write: Duration,
 }
 
 /// Bounds of an HTTP/1.1 connection.
@@ -124,7 +126,7 @@ async fn converse(
             Ok(head) => head,
             Err(next) => return next,
         };
-        match answer(shared, head, context, settings.limits).await {
+        match answer(shared, head, context, watch, settings).await {
             Next::Request => {}
             next @ (Next::Park
             | Next::Close
@@ -189,7 +191,7 @@ async fn finish(next: Next, inbound: Inbound, context: Rc<Context>) {
 pub async fn refuse(mut stream: Stream, reason: Reason, context: &Context) {
     let answer = context.gateway.refuse_head(&context.via, &Denial::new(reason));
     // A client that does not listen gets no answer.
-    if stream.write_all(&answer).await.is_ok() {
+    if matches!(timeout(LINGER, stream.write_all(&answer)).await, Ok(Ok(()))) {
         linger(stream).await;
     }
 }

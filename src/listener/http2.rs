@@ -1,9 +1,10 @@
 //! HTTP/2 towards a client.
 
+mod streams;
+
 use super::context::Context;
 use super::http1::Settings;
 use crate::clock::after;
-use crate::proxy::pool::LocalExecutor;
 use crate::proxy::request_body::ClientBody;
 use crate::stream::Stream;
 use crate::wire::inbound::Inbound;
@@ -21,10 +22,21 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use streams::{Streams, Told, making};
 use tokio::time::{Instant, sleep_until};
 
 /// How often a silent client is asked whether it is still there, and how long it may take to answer.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// What may wait in one stream for its client to take it, in bytes, so that a client which takes nothing of many responses
+/// does not fill the memory: this, times `streams`, for each connection.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// How many streams a client may reset before we have begun with them; then the connection is closed (CVE-2023-44487).
+const MOST_RESETS: usize = 20;
+
+/// How many streams may be reset because the client broke the protocol; then the connection is closed (CVE-2025-8671).
+const MOST_ERRORS: usize = 64;
 
 /// How long a client that was told to go may take to do so.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -36,18 +48,22 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, s
         let context = Rc::clone(&context);
         async move {
             let in_flight = context.request();
-            let mut response = context.gateway.handle(&context.via, request.map(ClientBody::Http2)).await;
+            let mut response =
+                making(context.gateway.handle(&context.via, request.map(ClientBody::Http2))).await;
             response.body_mut().hold(in_flight);
             response.body_mut().leave_upload();
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| Told { body }))
         }
     });
     let mut connection = pin!(
-        Builder::new(LocalExecutor)
+        Builder::new(Streams(settings.timeouts.write))
             .timer(TokioTimer::new())
             .keep_alive_interval(PING.0)
             .keep_alive_timeout(PING.1)
             .max_concurrent_streams(streams)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(MOST_RESETS)
+            .max_local_error_reset_streams(MOST_ERRORS)
             .max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(Replayed { first, stream: TokioIo::new(stream) }, service)
     );

@@ -291,7 +291,7 @@ mod tests {
 
     fn judge(route: &Route, identity: Option<&Identity>, handshake: Option<Handshake<'_>>) -> Reason {
         let expires = Some(UnixTime::from_seconds(9));
-        let holder = identity.map(|identity| Holder { identity, facts: None });
+        let holder = identity.map(|identity| Holder { identity, facts: None, certificate: None });
         let target = target();
         match route.permit(Asking { holder, expires, handshake, ..anybody(&target) }) {
             Ok(permit) => {

@@ -275,7 +275,8 @@ impl Exchange {
     /// What comes behind the head.
     #[must_use]
     pub fn into_download(self, head: &ResponseHead) -> Download {
-        let Self { mut connection, upload, write_error, .. } = self;
+        let Self { mut connection, mut upload, write_error, .. } = self;
+        upload.body.iter_mut().for_each(RequestBody::answer);
         connection.inbound.body = Decoder::response(head.framing);
         let upload = Some(upload).filter(|upload| !upload.is_complete());
         Download { connection, upload, alone: false, reusable: head.reusable && write_error.is_none() }

@@ -184,7 +184,10 @@ async fn multiplexed(pool: &Pool, outgoing: Outgoing) -> Result<Response<Respons
         let Multiplexing { mut sender, stream } = place;
         let sent = within(sender.try_send_request(request), &progress, limit).await;
         let mut error = match sent.ok_or(Denial::new(Reason::UpstreamTimeout))? {
-            Ok(response) => return Ok(response.map(|body| ResponseBody::http2(body, stream))),
+            Ok(response) => {
+                progress.answer();
+                return Ok(response.map(|body| ResponseBody::http2(body, stream)));
+            }
             Err(error) => error,
         };
         request = match error.take_message() {
@@ -240,6 +243,7 @@ fn unanswered(error: &ExchangeError) -> Denial {
 fn faulty(fault: BodyFault) -> Denial {
     match fault {
         BodyFault::TooLarge => Denial::new(Reason::BodyTooLarge),
+        BodyFault::Stopped => Denial::new(Reason::BodyTimeout),
         BodyFault::Malformed => Denial::new(Reason::HeadMalformed).because(fault),
         BodyFault::Over(over) => Denial::new(over.reason()).because(fault),
         BodyFault::Aborted => Denial::departed().because(fault),

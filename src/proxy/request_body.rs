@@ -1,5 +1,6 @@
 //! The request body on its way to the service: streamed piece by piece, never buffered.
 
+use crate::clock::patience::Patience;
 use crate::headers::Hygiene;
 use crate::leases::{Lease, Over};
 use crate::wire::inbound::{BodyError, Turn};
@@ -10,7 +11,8 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Why a request body broke off.
@@ -22,6 +24,9 @@ pub enum BodyFault {
     /// Its framing is broken.
     #[error("the framing of the request body is broken")]
     Malformed,
+    /// The client sends nothing any more.
+    #[error("the request body has stopped")]
+    Stopped,
     /// The client went away.
     #[error("the client went away in mid body")]
     Aborted,
@@ -77,6 +82,7 @@ impl ClientBody {
 pub struct Progress {
     ended: Cell<Option<Instant>>,
     fault: Cell<Option<BodyFault>>,
+    answered: Cell<bool>,
 }
 
 impl Progress {
@@ -84,6 +90,11 @@ impl Progress {
     #[must_use]
     pub const fn ended(&self) -> Option<Instant> {
         self.ended.get()
+    }
+
+    /// The response has begun: from now on the client may take its time, since both sides may be talking.
+    pub fn answer(&self) {
+        self.answered.set(true);
     }
 
     /// Why it broke off, if it did.
@@ -100,6 +111,8 @@ pub struct RequestBody {
     /// Bytes that may still come.
     allowance: u64,
     hygiene: Arc<Hygiene>,
+    /// How long the client may send nothing; none once the response has begun.
+    patience: Option<Patience>,
     /// Told to whoever watches.
     progress: Option<Rc<Progress>>,
     /// It stops when this is over.
@@ -107,11 +120,12 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// A body of at most `limit` bytes; 0 = unlimited.
+    /// A body of at most `limit` bytes, 0 = unlimited, of which the client may send nothing for so long.
     #[must_use]
-    pub fn new(source: ClientBody, limit: u64, hygiene: Arc<Hygiene>) -> Self {
+    pub fn new(source: ClientBody, (limit, pause): (u64, Duration), hygiene: Arc<Hygiene>) -> Self {
         let allowance = if limit == 0 { u64::MAX } else { limit };
-        Self { source, allowance, hygiene, progress: None, lease: None }
+        let patience = Some(Patience::new(pause));
+        Self { source, allowance, hygiene, patience, progress: None, lease: None }
     }
 
     /// Whether the head already says that the body is too large.
@@ -134,6 +148,19 @@ impl RequestBody {
         }
         self.progress = Some(Rc::clone(&progress));
         progress
+    }
+
+    /// The response has begun, as [`Progress::answer`].
+    pub fn answer(&mut self) {
+        self.patience = None;
+    }
+
+    /// Ready when the client has sent nothing for too long.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.progress.as_ref().is_some_and(|progress| progress.answered.get()) {
+            self.patience = None;
+        }
+        self.patience.as_mut().map_or(Poll::Pending, |patience| patience.poll(cx))
     }
 
     fn ended(&self) {
@@ -162,7 +189,10 @@ impl Body for RequestBody {
             return self.fail(BodyFault::Over(over));
         }
         let frame = match self.source.poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                ready!(self.poll_patience(cx));
+                return self.fail(BodyFault::Stopped);
+            }
             Poll::Ready(None) => {
                 self.ended();
                 return Poll::Ready(None);
@@ -170,6 +200,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Err(fault))) => return self.fail(fault),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
+        self.patience.iter_mut().for_each(Patience::renew);
         let frame = match frame.into_data() {
             Ok(data) => {
                 let Some(rest) = self.allowance.checked_sub(length(&data)) else {

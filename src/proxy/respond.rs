@@ -70,7 +70,11 @@ pub fn is_refusal(status: StatusCode, headers: &HeaderMap) -> bool {
 const fn closes(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::HeadMalformed | Reason::HeadTooLarge | Reason::HeadTimeout | Reason::BodyTooLarge
+        Reason::HeadMalformed
+            | Reason::HeadTooLarge
+            | Reason::HeadTimeout
+            | Reason::BodyTooLarge
+            | Reason::BodyTimeout
     )
 }
 

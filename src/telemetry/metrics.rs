@@ -329,6 +329,15 @@ fn worker_families(workers: &[Arc<Tally>]) -> Vec<MetricFamily> {
         MetricType::COUNTER,
         vec![counter(&[], sum(|tally| tally.rate_limit_errors.value()))],
     ));
+    families.push(family(
+        "sidegate_connections_refused_total",
+        "Client connections that were closed before a request, by what they failed at.",
+        MetricType::COUNTER,
+        vec![
+            counter(&[("reason", "proxy_protocol")], sum(|tally| tally.unintroduced.value())),
+            counter(&[("reason", "tls_handshake")], sum(|tally| tally.handshakes_failed.value())),
+        ],
+    ));
     for (name, help, value) in [
         ("sidegate_connections", "Open client connections.", sum(|tally| tally.connections.value())),
         ("sidegate_tunnels", "Open WebSocket tunnels.", sum(|tally| tally.tunnels.value())),

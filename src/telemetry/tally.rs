@@ -154,6 +154,10 @@ pub struct Tally {
     pub connections: Count,
     /// Open tunnels.
     pub tunnels: Count,
+    /// Connections that were closed because they did not begin with a PROXY header.
+    pub unintroduced: Count,
+    /// TLS handshakes that failed, or took too long.
+    pub handshakes_failed: Count,
     /// Tokens found in the cache.
     pub cache_hits: Count,
     /// Tokens not found in the cache.

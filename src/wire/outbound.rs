@@ -30,8 +30,8 @@ pub struct Outbound {
     data: Bytes,
     back: &'static [u8],
     sending: Sending,
-    /// Whether the kernel has taken any byte of this message.
-    begun: bool,
+    /// How many bytes of this message the kernel has taken.
+    taken: u64,
 }
 
 impl Default for Outbound {
@@ -42,7 +42,7 @@ impl Default for Outbound {
             data: Bytes::new(),
             back: b"",
             sending: Sending::Nothing,
-            begun: false,
+            taken: 0,
         }
     }
 }
@@ -51,7 +51,7 @@ impl Outbound {
     /// Begins a message: `write` appends its head.
     pub fn begin(&mut self, sending: Sending, write: impl FnOnce(&mut Vec<u8>)) {
         self.sending = sending;
-        self.begun = false;
+        self.taken = 0;
         self.gather(write);
     }
 
@@ -65,7 +65,13 @@ impl Outbound {
     /// Whether any byte of the message was sent.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
-        self.begun
+        self.taken > 0
+    }
+
+    /// How many bytes of the message were sent.
+    #[must_use]
+    pub const fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Whether another piece may be given before what is there was written.
@@ -158,7 +164,7 @@ impl Outbound {
     }
 
     fn advance(&mut self, count: usize) {
-        self.begun = true;
+        self.taken = self.taken.saturating_add(u64::try_from(count).unwrap_or_default());
         let front = self.front.len().saturating_sub(self.written).min(count);
         self.written = self.written.saturating_add(front);
         let behind = count.saturating_sub(front);

@@ -36,7 +36,7 @@ const FLOORS: &[&[&str]] = &[
     ],
     &["rates", "revocation"],
     &["assertion", "authn", "headers", "entitlements", "wire"],
-    &["policy", "sessions", "revoking"],
+    &["policy", "sessions", "revoking", "certificate"],
     &["entitle", "leases"],
     &["proxy", "admin", "generation", "compile"],
     &["decide"],

@@ -31,6 +31,8 @@ mod claims;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod client_certificates;
+#[cfg(test)]
 mod closing;
 #[cfg(test)]
 mod cors;
@@ -48,6 +50,8 @@ mod expressions;
 mod facade;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod floods;
 #[cfg(test)]
 mod forward;
 #[cfg(test)]
@@ -75,9 +79,12 @@ mod paths;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
 mod rate_limits;
 #[cfg(test)]
 mod redis;
+#[cfg(test)]
 mod refused_upgrades;
 #[cfg(test)]
 mod reload;
@@ -89,6 +96,8 @@ mod revocation;
 mod routes;
 #[cfg(test)]
 mod shadow;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod smuggling;
 mod streaming;
@@ -102,6 +111,8 @@ mod tls;
 mod token_commands;
 #[cfg(test)]
 mod tunnels;
+#[cfg(test)]
+mod unix_sockets;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::support::request::get;
 use crate::support::service::Service;
 use crate::support::setup::{PUBLIC, Setup};
 use crate::support::wait::until_true;
+use std::time::Instant;
 
 const SERVER: &str = "[server.tls]\ncert_file = \"server.pem\"\nkey_file = \"server.key\"\n";
 
@@ -173,4 +174,61 @@ fn certificates_that_cannot_be_right_are_refused_at_start() {
         assert_eq!(refusal.code, Some(78), "{case}: {refusal:?}");
         assert!(refusal.text.contains("server.tls"), "{case}: {refusal:?}");
     }
+}
+
+#[test]
+fn a_half_written_pair_changes_nothing() {
+    let (service, old, new) = (Service::ok("hello"), Certificates::new(), Certificates::new());
+    let gate = with_files(Setup::public(&service).server(SERVER), &old).start();
+    gate.setup.dir.write("server.pem", &new.server);
+    until_true("it is noticed", || {
+        gate.log_lines().iter().any(|line| line.contains("the old certificate stays"))
+    });
+    get("/").on(&mut Client::tls(gate.address(), &old, false)).expect(200, "the old pair");
+    gate.setup.dir.write("server.key", &new.server_key);
+    until_true("the other half", || {
+        let mut client = Client::tls(gate.address(), &new, false);
+        client.send_anyway(get("/").bytes());
+        client.try_reply("GET").is_ok()
+    });
+}
+
+#[test]
+fn silent_handshakes_hold_no_places() {
+    let (service, certificates) = (Service::ok("hello"), Certificates::new());
+    let limits = "[server.limits]\nheader_timeout = \"500ms\"\nconnections = 3\n";
+    let gate = with_files(Setup::public(&service).server(SERVER).with(limits), &certificates).start();
+    let mut silent: Vec<Client> = (0..12).map(|_| gate.connect()).collect();
+    // The beginning of a handshake is as good as none.
+    silent.iter_mut().skip(6).for_each(|client| client.send_anyway(b"\x16\x03\x01\x02\x00\x01"));
+    let begin = Instant::now();
+    get("/").on(&mut Client::tls(gate.address(), &certificates, false)).expect(200, "behind them");
+    assert!((400..8000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+    silent.iter_mut().for_each(|client| client.assert_closed("silent"));
+    gate.wait_metric("connections_refused_total", &[("reason", "tls_handshake")], 12);
+}
+
+#[test]
+fn the_protocol_is_the_one_agreed_upon() {
+    let (service, certificates) = (Service::ok("hello"), Certificates::new());
+    let gate = with_files(Setup::public(&service).server(SERVER), &certificates).start();
+    for (offered, agreed) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])),
+        (&[b"http/1.1", b"h2"], Some(b"h2")),
+        (&[b"http/1.1"], Some(b"http/1.1")),
+        (&[], None),
+        (&[b"spdy/3", b"http/1.1"], Some(b"http/1.1")),
+    ] {
+        let config = certificates.client_config(false, offered);
+        let connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let socket = std::net::TcpStream::connect(gate.address()).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+        assert_eq!(stream.conn.alpn_protocol(), agreed, "{offered:?}");
+    }
+    // Nothing that both speak: no connection (RFC 7301 §3.2).
+    let config = certificates.client_config(false, &[b"spdy/3"]);
+    let mut connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut socket = std::net::TcpStream::connect(gate.address()).unwrap();
+    assert!(connection.complete_io(&mut socket).is_err());
 }

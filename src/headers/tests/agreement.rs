@@ -202,6 +202,7 @@ proptest! {
             request_id: HeaderValue::from_static("id-1"),
             identity: identity.then_some(&prepared),
             assertion: None,
+        certificate: None,
             entitled: None,
             websocket,
         };

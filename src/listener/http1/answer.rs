@@ -1,6 +1,7 @@
 //! One request from its head to the last byte of its response.
 
-use super::Next;
+use super::watch::Watch;
+use super::{Next, Settings};
 use crate::clock::lately;
 use crate::gateway::Opening;
 use crate::listener::context;
@@ -9,7 +10,6 @@ use crate::proxy::response_body::ResponseBody;
 use crate::wire::body::{Decoder, Framing};
 use crate::wire::buffers;
 use crate::wire::encode::{self, Connection, Sending};
-use crate::wire::head::Limits;
 use crate::wire::inbound::{Inbound, Turn};
 use crate::wire::outbound::Outbound;
 use crate::wire::request::{After, RequestHead};
@@ -22,6 +22,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 /// What the head of a request means for its answer.
 #[derive(Clone, Copy, Debug)]
@@ -36,14 +37,15 @@ pub(super) async fn answer(
     shared: &Rc<RefCell<Inbound>>,
     head: RequestHead,
     context: &context::Context,
-    limits: Limits,
+    watch: &mut Watch,
+    settings: Settings,
 ) -> Next {
     let RequestHead { request, framing, after, expects } = head;
     let asked = Asked { head_only: *request.method() == Method::HEAD, version: request.version(), after };
     let body = if framing == Framing::Empty {
         ClientBody::Empty
     } else {
-        shared.borrow_mut().begin_body(Decoder::request(framing, limits), expects);
+        shared.borrow_mut().begin_body(Decoder::request(framing, settings.limits), expects);
         ClientBody::Http1(Turn::new(shared))
     };
     let response = {
@@ -56,7 +58,8 @@ pub(super) async fn answer(
     };
     let Some(response) = response else { return Next::Gone };
     let opening = context.via.opening.take();
-    respond(shared, response, asked, context, opening).await
+    let pressing = Pressing { watch, most: settings.timeouts.write, taken: None, over: false };
+    respond(shared, response, asked, (context, opening), pressing).await
 }
 
 /// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full. While its body is on its way,
@@ -79,8 +82,8 @@ async fn respond(
     shared: &RefCell<Inbound>,
     response: Response<ResponseBody>,
     asked: Asked,
-    context: &context::Context,
-    opening: Option<Box<Opening>>,
+    (context, opening): (&context::Context, Option<Box<Opening>>),
+    pressing: Pressing<'_>,
 ) -> Next {
     let (mut parts, body) = response.into_parts();
     let sending = sending(&parts, &body, asked);
@@ -105,9 +108,9 @@ async fn respond(
     });
     drop(parts);
     let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
-    let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true };
+    let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true, pressing };
     let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
-    if !whole && sending == Sending::Close {
+    if !whole && (sending == Sending::Close || writing.pressing.over) {
         shared.borrow().stream.reset_on_close();
     }
     match opening {
@@ -152,16 +155,37 @@ fn skip_body(shared: &RefCell<Inbound>) -> bool {
     true
 }
 
+/// How long the client may take nothing of what is there for it.
+struct Pressing<'a> {
+    watch: &'a mut Watch,
+    most: Duration,
+    /// How much it had taken when it last stopped to.
+    taken: Option<u64>,
+    over: bool,
+}
+
+impl Pressing<'_> {
+    /// The client does not take more than this. Ready when that has been so for too long.
+    fn poll(&mut self, cx: &mut Context<'_>, taken: u64) -> Poll<()> {
+        if self.taken != Some(taken) {
+            self.taken = Some(taken);
+            self.watch.begin_lately(self.most);
+        }
+        self.watch.poll(cx).map(|()| self.over = true)
+    }
+}
+
 /// A response on its way out.
-struct Writing {
+struct Writing<'a> {
     out: Outbound,
     body: Option<ResponseBody>,
     /// Whether the body has not broken off. If it has, the client must not take what it gets for the whole: the
     /// connection has to break off as well, behind what has come.
     whole: bool,
+    pressing: Pressing<'a>,
 }
 
-impl Writing {
+impl Writing<'_> {
     /// Writes the response as its body comes; whether the client has got all of it.
     fn poll(&mut self, cx: &mut Context<'_>, shared: &RefCell<Inbound>) -> Poll<bool> {
         loop {
@@ -170,6 +194,9 @@ impl Writing {
             if let (Poll::Pending, Some(body)) = (&flushed, &mut self.body) {
                 // A client may want to send all it has before it reads.
                 body.poll_upload(cx);
+            }
+            if flushed.is_pending() {
+                return self.pressing.poll(cx, self.out.taken()).map(|()| false);
             }
             if ready!(flushed).is_err() {
                 return Poll::Ready(false);

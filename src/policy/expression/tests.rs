@@ -68,7 +68,7 @@ impl Scene {
         let rules = PathRules::from(crate::config::server::Paths::default());
         let target = Target::parse(rules, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
         let pattern = Pattern::parse("/farms/{farm}", rules).unwrap();
-        let holder = Holder { identity: &self.identity, facts: self.facts.as_ref() };
+        let holder = Holder { identity: &self.identity, facts: self.facts.as_ref(), certificate: None };
         let about = Circumstances {
             target: &target,
             pattern: Some(&pattern),

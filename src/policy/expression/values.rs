@@ -4,7 +4,7 @@
 use super::circumstances::Circumstances;
 use super::uses::{Names, Uses};
 use crate::facts::{CAPABILITIES, Holder};
-use crate::identity::{Attribute, QUOTAS, SET_ATTRIBUTES, Texts};
+use crate::identity::{Attribute, Identity, QUOTAS, SET_ATTRIBUTES, Texts};
 use crate::quotas::Quota;
 use cel::Context;
 use cel::common::types::{
@@ -68,7 +68,9 @@ struct Making {
 impl Making {
     fn identity<'v>(&mut self, names: &Names, holder: &Holder<'v>) -> Result<Members<'v>, TooMuch> {
         let mut members = Members::new();
-        for (name, attribute) in holder.identity.attributes() {
+        // What the connection says cannot be said by a token: its names are reserved.
+        let certificate = holder.certificate.into_iter().flat_map(Identity::attributes);
+        for (name, attribute) in holder.identity.attributes().chain(certificate) {
             let made_of_facts = name == CAPABILITIES || name == QUOTAS;
             if names.contain(name) && !made_of_facts {
                 let value = self.attribute(attribute)?;

@@ -41,7 +41,7 @@ fn check(requirements: &Requirements, identity: &Identity) -> Result<(), Denial>
     let uri = Uri::from_static("/");
     let target = Target::parse(rules, Version::HTTP_11, &Method::GET, &uri, &headers).unwrap();
     let about = Circumstances { target: &target, pattern: None, client: None, claims: None };
-    requirements.check(&Holder { identity, facts: None }, &about)
+    requirements.check(&Holder { identity, facts: None, certificate: None }, &about)
 }
 
 #[track_caller]

@@ -21,14 +21,19 @@ pub struct Certificates {
 
 impl Certificates {
     pub fn new() -> Self {
+        Self::with_client(|_| {})
+    }
+
+    /// With something else in the client's certificate.
+    pub fn with_client(change: impl FnOnce(&mut CertificateParams)) -> Self {
         PROVIDER.call_once(|| {
             rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         });
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let (server, server_key) = issue(&authority, &["localhost", "127.0.0.1"]);
-        let (client, client_key) = issue(&authority, &["client.test"]);
+        let (server, server_key) = issue(&authority, &["localhost", "127.0.0.1"], |_| {});
+        let (client, client_key) = issue(&authority, &["client.test"], change);
         Self { ca: authority.pem(), server, server_key, client, client_key }
     }
 
@@ -75,10 +80,16 @@ impl Certificates {
     }
 }
 
-fn issue(authority: &CertifiedIssuer<'_, KeyPair>, names: &[&str]) -> (String, String) {
+fn issue(
+    authority: &CertifiedIssuer<'_, KeyPair>,
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (String, String) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, authority).unwrap();
+    let mut params = CertificateParams::new(names).unwrap();
+    change(&mut params);
+    let certificate = params.signed_by(&key, authority).unwrap();
     (certificate.pem(), key.serialize_pem())
 }
 

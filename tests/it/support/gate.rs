@@ -252,6 +252,11 @@ impl Gate {
         assert!(status.success());
     }
 
+    /// The id of its process.
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
     pub fn exited(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }

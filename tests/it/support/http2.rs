@@ -109,8 +109,14 @@ impl Http2 {
     /// Over TLS, chosen by ALPN.
     #[track_caller]
     pub fn tls(address: &str, certificates: &Certificates) -> Self {
+        Self::tls_as(address, certificates, false)
+    }
+
+    /// The same; `own` shows the client certificate too.
+    #[track_caller]
+    pub fn tls_as(address: &str, certificates: &Certificates, own: bool) -> Self {
         let runtime = Arc::new(runtime());
-        let config = certificates.client_config(false, &[b"h2"]);
+        let config = certificates.client_config(own, &[b"h2"]);
         let stream = runtime.block_on(async {
             let stream = TcpStream::connect(address).await.unwrap();
             let name = "localhost".try_into().unwrap();

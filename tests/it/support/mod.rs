@@ -13,6 +13,7 @@ pub mod http2;
 pub mod idp;
 pub mod keys;
 pub mod metrics;
+pub mod raw_http2;
 pub mod redis;
 pub mod request;
 pub mod service;

@@ -1,0 +1,114 @@
+//! The streams of an HTTP/2 connection as tasks, and an end for those whose client takes nothing of the response.
+//!
+//! A client that never opens the flow-control window (RFC 9113 §5.2) would hold a stream, its response and a connection to
+//! the service for ever (CVE-2019-9511, CVE-2019-9517). While a window is closed nobody asks for more of the body, so the body
+//! itself cannot notice. But the task can: it is polled, and neither we nor the service have anything to wait for.
+
+use crate::clock::patience::Patience;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::task::spawn_local;
+
+/// What was seen while a stream's task was polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// Nothing: it can only wait for its client.
+    Nothing,
+    /// A piece of the response was taken.
+    Taken,
+    /// It waits for us or for the service.
+    Ours,
+}
+
+thread_local! {
+    /// About the task that is being polled on this thread.
+    static SEEN: Cell<Seen> = const { Cell::new(Seen::Nothing) };
+}
+
+/// Runs streams; a client may take so long to take any more of a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Streams(pub(super) Duration);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, future: F) {
+        drop(spawn_local(Stream { future, patience: Patience::new(self.0) }));
+    }
+}
+
+pin_project! {
+    /// One stream. It ends when its client has taken nothing for too long, and h2 resets it (CANCEL).
+    struct Stream<F> {
+        #[pin]
+        future: F,
+        patience: Patience,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        SEEN.set(Seen::Nothing);
+        if this.future.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match SEEN.get() {
+            Seen::Ours => {
+                this.patience.renew();
+                return Poll::Pending;
+            }
+            Seen::Taken => this.patience.renew(),
+            Seen::Nothing => {}
+        }
+        ready!(this.patience.poll(cx));
+        tracing::debug!("a stream was reset: its client takes nothing of the response");
+        Poll::Ready(())
+    }
+}
+
+/// An answer in the making: as long as there is none, the client is not waited for.
+pub(super) async fn making<F: Future>(answer: F) -> F::Output {
+    let mut answer = std::pin::pin!(answer);
+    std::future::poll_fn(|cx| {
+        let polled = answer.as_mut().poll(cx);
+        SEEN.set(if polled.is_pending() { Seen::Ours } else { Seen::Taken });
+        polled
+    })
+    .await
+}
+
+pin_project! {
+    /// The body of a response, which tells whether it is waited for.
+    pub(super) struct Told<B> {
+        #[pin]
+        pub(super) body: B,
+    }
+}
+
+impl<B: Body> Body for Told<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = self.project().body.poll_frame(cx);
+        SEEN.set(if polled.is_pending() { Seen::Ours } else { Seen::Taken });
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
