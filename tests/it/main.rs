@@ -92,5 +92,6 @@ mod tunnels;
 mod upstream;
 #[cfg(test)]
 mod websocket;
+mod websocket_http2;
 #[cfg(test)]
 mod websocket_tokens;
