@@ -21,7 +21,7 @@ use crate::headers::trusted::Prepared;
 use crate::headers::{CleanHead, Cleaning};
 use crate::policy::rate::{Asker, RateLimit};
 use crate::policy::{Asking, Permit, Route, route};
-use crate::proxy::websocket::{Handshake, Upgrade, upgrade};
+use crate::proxy::websocket::{Extended, Handshake, Upgrade, upgrade};
 use crate::rates::{Charge, Limiter};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
@@ -29,7 +29,7 @@ use crate::telemetry::tally::Tally;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Response};
+use http::{Method, Response, Version};
 use std::borrow::Cow;
 use std::mem;
 use std::net::IpAddr;
@@ -464,7 +464,10 @@ pub enum Manner {
 
 impl Manner {
     fn of(head: &Parts, is_empty: bool) -> Result<Self, Denial> {
-        match upgrade(&head.method, head.version, &head.headers) {
+        // Over HTTP/2 no other request upgrades.
+        let is_extended = head.extensions.get::<Extended>().is_some();
+        let version = if is_extended { Version::HTTP_11 } else { head.version };
+        match upgrade(&head.method, version, &head.headers) {
             Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
             Upgrade::Malformed => {
                 return Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"));

@@ -23,6 +23,7 @@ use crate::proxy::rate_fields::tell;
 use crate::proxy::request_body::{ClientBody, RequestBody};
 use crate::proxy::respond::{self, Style, is_grpc};
 use crate::proxy::response_body::ResponseBody;
+use crate::proxy::websocket::Extended;
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
@@ -240,6 +241,7 @@ impl Local {
         style: Style,
     ) -> Result<Served, Denial> {
         let (mut head, body) = request.into_parts();
+        let is_extended = head.extensions.get::<Extended>().is_some();
         let arrival = Arrival {
             head: &mut head,
             is_empty: body.is_end_stream(),
@@ -271,6 +273,12 @@ impl Local {
         let served = match (manner, lease) {
             (Manner::WebSocket(handshake), lease) => {
                 let answer = Box::pin(self.forward.open(outgoing, &handshake, record)).await?;
+                if is_extended
+                    && matches!(&answer, Answer::Response(response) if response.status().is_success())
+                {
+                    // Over HTTP/2 it would open the stream (RFC 8441 §5).
+                    return Err(Denial::new(Reason::UpstreamFailed).because("no 101 to a handshake"));
+                }
                 upgraded(answer, lease, word)
             }
             (Manner::Plain | Manner::Preflight, None) => {

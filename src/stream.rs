@@ -1,5 +1,7 @@
 //! One byte stream to a client or a service, whatever it runs over.
 
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,6 +19,8 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A unix socket.
     Unix(UnixStream),
+    /// A stream of an HTTP/2 connection.
+    Multiplexed(Box<TokioIo<Upgraded>>),
 }
 
 impl Stream {
@@ -25,8 +29,8 @@ impl Stream {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Tls(stream) => SockRef::from(stream.get_ref().0),
-            // It knows no resets.
-            Self::Unix(_) => return,
+            // It knows no resets; a stream is no socket.
+            Self::Unix(_) | Self::Multiplexed(_) => return,
         };
         // A socket that is gone already needs none.
         socket.set_linger(Some(std::time::Duration::ZERO)).ok();
@@ -41,6 +45,8 @@ impl Stream {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Tls(stream) => SockRef::from(stream.get_ref().0).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            // It is a client's, and never waits in a pool.
+            Self::Multiplexed(_) => return false,
         };
         match peeked {
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
@@ -56,6 +62,7 @@ macro_rules! each {
             Self::Tcp($stream) => $call,
             Self::Tls($stream) => $call,
             Self::Unix($stream) => $call,
+            Self::Multiplexed($stream) => $call,
         }
     };
 }
@@ -96,6 +103,7 @@ impl AsyncWrite for Stream {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Multiplexed(stream) => stream.is_write_vectored(),
         }
     }
 }

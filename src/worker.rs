@@ -257,7 +257,9 @@ impl Worker {
         loop {
             tokio::time::sleep(DRAIN_TICK).await;
             let now = Instant::now();
-            let served = tally.connections.value() <= tally.tunnels.value();
+            // A connection that carries tunnels as streams may carry requests as well.
+            let tunnels = tally.tunnels.value().saturating_sub(self.multiplexed_tunnels());
+            let served = tally.connections.value() <= tunnels;
             if (served && now >= self.last_call()) || now >= deadline {
                 break;
             }
@@ -268,6 +270,14 @@ impl Worker {
         while tally.tunnels.value() > 0 && Instant::now() < farewell {
             tokio::time::sleep(DRAIN_TICK).await;
         }
+    }
+
+    /// How many tunnels are no connections of their own.
+    fn multiplexed_tunnels(&self) -> u64 {
+        let retired = self.retired.borrow();
+        let before = retired.iter().filter_map(Weak::upgrade).map(|drain| drain.multiplexed_tunnels());
+        let tunnels = before.fold(self.terms().drain.multiplexed_tunnels(), usize::saturating_add);
+        u64::try_from(tunnels).unwrap_or(u64::MAX)
     }
 
     fn terms(&self) -> Terms {

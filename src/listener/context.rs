@@ -22,6 +22,8 @@ pub struct Drain {
     begin: Notify,
     tunnels_end: Cell<bool>,
     end_tunnels: Notify,
+    /// Tunnels that are no connections, but streams of one.
+    multiplexed: Cell<usize>,
 }
 
 impl Drain {
@@ -55,6 +57,17 @@ impl Drain {
     #[must_use]
     pub fn patience(&self) -> Instant {
         after(self.since(), PATIENCE)
+    }
+
+    /// Counts a tunnel that is a stream of a connection: one more, or one less.
+    pub fn multiplexed(&self, change: isize) {
+        self.multiplexed.set(self.multiplexed.get().saturating_add_signed(change));
+    }
+
+    /// How many tunnels are streams of a connection.
+    #[must_use]
+    pub const fn multiplexed_tunnels(&self) -> usize {
+        self.multiplexed.get()
     }
 
     /// Tells every tunnel to close.

@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::denial::{Denial, Reason};
 use crate::gateway::{End, Opening};
 use crate::proxy::forward::ServiceEnd;
-use crate::proxy::frames::close_frame;
+use crate::proxy::frames::{CloseCode, close_frame};
 use crate::proxy::tunnel::Tunnel;
 use crate::stream::Stream;
 use crate::wire::head::Limits;
@@ -209,6 +209,18 @@ async fn discard(stream: &mut Stream) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells a client whose handshake was refused behind its back why there is no tunnel.
+pub async fn close(mut stream: Stream, code: CloseCode, reason: &str) {
+    let told = async {
+        stream.write_all(&close_frame(code, reason, None)).await?;
+        stream.flush().await
+    };
+    // A client that does not listen is not told.
+    if matches!(timeout(LINGER, told).await, Ok(Ok(()))) {
+        linger(stream).await;
+    }
+}
+
 /// Runs a tunnel that a handshake has opened.
 async fn tunnel(inbound: Inbound, opening: Box<Opening>, context: Rc<Context>) {
     let Opening { end, mut record } = *opening;
@@ -216,11 +228,7 @@ async fn tunnel(inbound: Inbound, opening: Box<Opening>, context: Rc<Context>) {
         End::Service(service, lease) => (service, lease),
         End::Nowhere(code, reason) => {
             drop(record);
-            let mut stream = inbound.stream;
-            if stream.write_all(&close_frame(code, &reason, None)).await.is_ok() {
-                linger(stream).await;
-            }
-            return;
+            return close(inbound.stream, code, &reason).await;
         }
     };
     let ServiceEnd { stream, early, permit } = *service;

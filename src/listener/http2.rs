@@ -1,5 +1,6 @@
 //! HTTP/2 towards a client.
 
+mod extended;
 mod streams;
 
 use super::context::Context;
@@ -44,12 +45,18 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Serves a client until it has no more requests.
 pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, streams: u32) {
     let Inbound { stream, unread: first, .. } = inbound;
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let context = Rc::clone(&context);
         async move {
             let in_flight = context.request();
+            let upgrade = extended::handshake(&mut request);
             let mut response =
                 making(context.gateway.handle(&context.via, request.map(ClientBody::Http2))).await;
+            // What was opened is taken before any other stream of the connection has its turn.
+            if let (Some(upgrade), Some(opening)) = (upgrade, context.via.opening.take()) {
+                extended::open(&mut response, opening, upgrade, (&context, in_flight));
+                return Ok(response.map(|body| Told { body }));
+            }
             response.body_mut().hold(in_flight);
             response.body_mut().leave_upload();
             Ok::<_, Infallible>(response.map(|body| Told { body }))
@@ -64,6 +71,7 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, s
             .max_send_buf_size(SEND_BUFFER)
             .max_pending_accept_reset_streams(MOST_RESETS)
             .max_local_error_reset_streams(MOST_ERRORS)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(settings.limits.header_bytes).unwrap_or(u32::MAX))
             .serve_connection(Replayed { first, stream: TokioIo::new(stream) }, service)
     );

@@ -24,6 +24,11 @@ pub enum Upgrade {
     Malformed,
 }
 
+/// The mark of a handshake that came as an extended CONNECT over HTTP/2 (RFC 8441), with a key of ours; only whoever reads the
+/// connection can set it.
+#[derive(Clone, Copy, Debug)]
+pub struct Extended;
+
 /// A valid handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handshake {

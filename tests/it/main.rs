@@ -117,5 +117,6 @@ mod unix_sockets;
 mod upstream;
 #[cfg(test)]
 mod websocket;
+mod websocket_http2;
 #[cfg(test)]
 mod websocket_tokens;

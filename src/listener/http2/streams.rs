@@ -28,6 +28,25 @@ enum Seen {
 thread_local! {
     /// About the task that is being polled on this thread.
     static SEEN: Cell<Seen> = const { Cell::new(Seen::Nothing) };
+
+    /// Whether a stream's task is being polled on this thread.
+    static POLLED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says that a stream's task is being polled, until it is dropped: also if that panics.
+struct Polled;
+
+impl Polled {
+    fn now() -> Self {
+        POLLED.set(true);
+        Self
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        POLLED.set(false);
+    }
 }
 
 /// Runs streams; a client may take so long to take any more of a response.
@@ -36,7 +55,10 @@ pub(super) struct Streams(pub(super) Duration);
 
 impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, future: F) {
-        drop(spawn_local(Stream { future, patience: Patience::new(self.0) }));
+        // Requests come from the connection. What begins inside a stream's task is the sending end of a tunnel (RFC 8441), which may
+        // be silent for as long as it likes.
+        let patience = if POLLED.get() { None } else { Some(Patience::new(self.0)) };
+        drop(spawn_local(Stream { future, patience }));
     }
 }
 
@@ -45,7 +67,7 @@ pin_project! {
     struct Stream<F> {
         #[pin]
         future: F,
-        patience: Patience,
+        patience: Option<Patience>,
     }
 }
 
@@ -55,18 +77,23 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         SEEN.set(Seen::Nothing);
-        if this.future.poll(cx).is_ready() {
+        let polled = {
+            let _polled = Polled::now();
+            this.future.poll(cx)
+        };
+        if polled.is_ready() {
             return Poll::Ready(());
         }
+        let Some(patience) = this.patience else { return Poll::Pending };
         match SEEN.get() {
             Seen::Ours => {
-                this.patience.renew();
+                patience.renew();
                 return Poll::Pending;
             }
-            Seen::Taken => this.patience.renew(),
+            Seen::Taken => patience.renew(),
             Seen::Nothing => {}
         }
-        ready!(this.patience.poll(cx));
+        ready!(patience.poll(cx));
         tracing::debug!("a stream was reset: its client takes nothing of the response");
         Poll::Ready(())
     }

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -90,6 +90,28 @@ async fn read(message: &mut Message, mut body: Incoming) -> Result<(), hyper::Er
     Ok(())
 }
 
+/// A stream that carries another protocol.
+pub struct Channel {
+    runtime: Arc<Runtime>,
+    stream: TokioIo<hyper::upgrade::Upgraded>,
+}
+
+impl Channel {
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.runtime.block_on(self.stream.write_all(bytes)).unwrap();
+        self.runtime.block_on(self.stream.flush()).unwrap();
+    }
+
+    /// So many bytes, or an error when it ends before.
+    pub fn exactly(&mut self, count: usize) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; count];
+        let read = self.runtime.block_on(async {
+            tokio::time::timeout(wait::PATIENCE, self.stream.read_exact(&mut bytes)).await.unwrap()
+        });
+        read.map(|_| bytes)
+    }
+}
+
 /// An HTTP/2 connection to the gate.
 pub struct Http2 {
     runtime: Arc<Runtime>,
@@ -144,6 +166,34 @@ impl Http2 {
     #[track_caller]
     pub fn request(&mut self, request: http::Request<Frames>) -> Message {
         self.try_request(request).unwrap_or_else(|error| panic!("no whole response: {error:?}"))
+    }
+
+    /// Asks to open a stream for another protocol (RFC 8441), or for none that is named; the stream, if it was opened.
+    pub fn connect_to(
+        &mut self,
+        uri: &str,
+        protocol: Option<&'static str>,
+        headers: &[(&str, &str)],
+    ) -> Result<(Message, Option<Channel>), hyper::Error> {
+        let mut request = request("CONNECT", uri, headers, Frames::default());
+        if let Some(protocol) = protocol {
+            request.extensions_mut().insert(hyper::ext::Protocol::from_static(protocol));
+        }
+        self.runtime.block_on(async {
+            self.sender.ready().await?;
+            let mut response = self.sender.send_request(request).await?;
+            let mut message = Message {
+                status: response.status().as_u16(),
+                headers: fields(response.headers()),
+                ..Message::default()
+            };
+            if response.status().is_success() {
+                let stream = TokioIo::new(hyper::upgrade::on(&mut response).await?);
+                return Ok((message, Some(Channel { runtime: Arc::clone(&self.runtime), stream })));
+            }
+            read(&mut message, response.into_body()).await?;
+            Ok((message, None))
+        })
     }
 
     pub fn try_request(&mut self, request: http::Request<Frames>) -> Result<Message, hyper::Error> {
