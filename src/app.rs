@@ -13,6 +13,7 @@ use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::server::Server;
 use crate::facade::{self, Facade};
+use crate::notify::Notifier;
 use crate::reload::{Fresh, Reloader};
 use crate::shutdown::{Shutdown, Stage, Word};
 use crate::standing::Standing;
@@ -162,15 +163,19 @@ impl App {
     }
 }
 
+/// The facade by which requests are answered now.
+type CurrentFacade = Rc<RefCell<Rc<Facade>>>;
+
 /// A gate that serves.
 struct Running {
     config: Config,
     standing: Standing,
     workers: Workers,
     admin: Rc<Admin>,
-    facade: Option<(Rc<RefCell<Rc<Facade>>>, Arc<Tally>)>,
+    facade: Option<(CurrentFacade, Arc<Tally>)>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<Audit>>,
+    notifier: Notifier,
     _files: Vec<SocketFile>,
 }
 
@@ -215,13 +220,22 @@ impl Running {
         let server = addresses.join(",");
         tracing::info!(server, admin = %listeners.admin_address, workers = workers.count(), "listening");
         let files = listeners.files;
-        let running = Self { config, standing, workers, admin, facade, clock, audit, _files: files };
+        let notifier = Notifier::from_environment();
+        notifier.ready();
+        let running =
+            Self { config, standing, workers, admin, facade, clock, audit, notifier, _files: files };
         running.tell("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "server": server }));
         Ok(running)
     }
 
     /// Reads the configuration again, and lets every worker judge by it; one that cannot be used changes nothing.
     fn reload(&mut self, reloader: &mut Reloader) {
+        self.notifier.reloading();
+        self.take_over(reloader);
+        self.notifier.ready();
+    }
+
+    fn take_over(&mut self, reloader: &mut Reloader) {
         let Fresh { config, compiled, warnings } = match reloader.read(self.standing.clone()) {
             Ok(fresh) => fresh,
             Err(report) => {
@@ -276,6 +290,7 @@ impl Running {
         let limits = self.config.server.shutdown.clone();
         let (delay, grace) = (limits.delay.0, limits.grace.0);
         tracing::info!(?delay, ?grace, "draining");
+        self.notifier.stopping();
         self.admin.drain();
         let orderly = async {
             tokio::time::sleep(delay).await;

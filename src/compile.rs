@@ -98,9 +98,8 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
     let paths = PathRules::from(config.server.paths);
-    server::check(config, problems);
+    let (tls, redis) = (server::compile(config, world, problems), redis::draft(config, world, problems));
     audit::check(config, problems);
-    let tls = server::tls(config, world, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
@@ -112,24 +111,20 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let assertions = assertion::compile(config, identity.assertion, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
-    if let (Some((_, used)), Some(authenticators)) = (&routes, &authenticators) {
-        judges::refuse_ambiguous(used, &authenticators.list, config, problems);
-    }
+    refuse_ambiguous(routes.as_ref(), authenticators.as_ref(), config, problems);
     let facade = facade::check(config, problems);
-    let redis = redis::draft(config, world, problems);
     if problems.has_errors() {
         return None;
     }
     let (policy, used) = routes?;
-    let counts = policy.routes().any(|route| !route.rate_limits.is_empty());
     let Authenticators { list, stores, key_files, figures, client } = authenticators?;
-    let mut figures: Vec<_> = figures.into_iter().map(|(name, figures)| (Some(name), figures)).collect();
     let entitlements = entitlements.map(|draft| draft.open(client, world));
-    figures.extend(entitlements.iter().map(|facts| (None, Arc::clone(facts.inquiry.figures()))));
+    let facts = entitlements.as_ref().map(|facts| (None, Arc::clone(facts.inquiry.figures())));
     let redis = redis.map(|draft| draft.open(world));
     let revoking = revocation.map(|draft| draft.open(redis.as_ref(), &list, world));
     Some(Compiled {
         generation: Generation {
+            limiter: rate_limits::limiter(config, &policy, redis.as_ref(), world),
             policy,
             lookups: used.iter().map(|places| judges::lookup(places, &list)).collect(),
             facade: facade.and_then(|tried| facade::rules(config, &tried, &list)),
@@ -147,7 +142,6 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
             response_headers,
-            limiter: rate_limits::limiter(config, counts, redis.as_ref(), world),
             rate_fields: config.rate_limits.headers,
             cors,
             body_bytes: config.server.limits.body_bytes.0,
@@ -155,7 +149,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             headers: usize::from(config.server.limits.headers),
         },
         stores,
-        figures,
+        figures: figures.into_iter().map(|(name, figures)| (Some(name), figures)).chain(facts).collect(),
         key_files,
         redis: redis.map(|redis| redis.value),
         revoking,
@@ -163,6 +157,17 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         standing: world.making.finish(),
         files: world.making.files(),
     })
+}
+
+fn refuse_ambiguous<T>(
+    routes: Option<&(T, Vec<Arc<[usize]>>)>,
+    authenticators: Option<&Authenticators>,
+    config: &Config,
+    problems: &mut Problems,
+) {
+    if let (Some((_, used)), Some(authenticators)) = (routes, authenticators) {
+        judges::refuse_ambiguous(used, &authenticators.list, config, problems);
+    }
 }
 
 /// What is kept of the answers of authorities.

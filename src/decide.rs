@@ -254,7 +254,7 @@ async fn judge(
         known.preflight = preflight(generation, asked)?;
         return Ok(permit);
     }
-    limit(witness, route, (None, asked), observer).await?;
+    limit(witness, route, (Stage::Early, asked), observer).await?;
     if route.wants_credential(asked.manner.is_preflight())? {
         let credential = extract(generation.lookup(place), asked)?;
         observer.credential(credential.as_ref());
@@ -278,9 +278,18 @@ async fn judge(
     }
     observer.asking(route, &asking);
     let permit = route.permit(asking)?;
-    limit(witness, route, (Some(known.session.as_deref()), asked), observer).await?;
+    limit(witness, route, (Stage::Permitted(known.session.as_deref()), asked), observer).await?;
     known.preflight = preflight(generation, asked)?;
     Ok(permit)
+}
+
+/// When limits are charged.
+#[derive(Clone, Copy, Debug)]
+enum Stage<'a> {
+    /// Before anybody is asked who is asking.
+    Early,
+    /// Once the rule has let the request pass; with the session if there is one.
+    Permitted(Option<&'a Session>),
 }
 
 /// Counts the request against the rule's limits: by address before anybody is asked who is asking, so that guesses count; all
@@ -288,18 +297,22 @@ async fn judge(
 async fn limit(
     witness: &impl Witness,
     route: &Route,
-    (session, asked): (Option<Option<&Session>>, &Asked<'_>),
+    (stage, asked): (Stage<'_>, &Asked<'_>),
     observer: &mut impl Observer,
 ) -> Result<(), Denial> {
-    if route.rate_limits.is_empty() || (session.is_some() && asked.manner.is_preflight()) {
+    let (early, session) = match stage {
+        Stage::Early => (true, None),
+        Stage::Permitted(session) => (false, session),
+    };
+    if route.rate_limits.is_empty() || (!early && asked.manner.is_preflight()) {
         return Ok(());
     }
-    let identity = session.flatten().map(|session| (&session.identity, session.authenticator));
-    let asker = Asker { identity, client: asked.client };
-    let due = route.rate_limits.iter().filter(|limit| limit.is_early() == session.is_none());
+    let identity = session.map(|session| (&session.identity, session.authenticator));
+    let whose = Asker { identity, client: asked.client };
+    let due = route.rate_limits.iter().filter(|limit| limit.is_early() == early);
     let mut charges = Vec::new();
     for limit in due {
-        if let Some(charge) = limit.charge(&asker) {
+        if let Some(charge) = limit.charge(&whose) {
             observer.counted(limit, &charge);
             charges.push(charge);
         }

@@ -126,7 +126,7 @@ impl Gateway {
                 *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
                 response
             }
-            Err(denial) if denial.is_departure() => local.nobody(&denial, record, style),
+            Err(denial) if denial.is_departure() => nobody(&denial, record, style),
             Err(denial) => {
                 record.denied(&denial);
                 if let Some(mut head) = closing {
@@ -312,15 +312,6 @@ impl Local {
         }
     }
 
-    /// What nobody is there to read any more.
-    fn nobody(&self, denial: &Denial, mut record: Record, style: Style) -> Response<ResponseBody> {
-        record.departed(denial);
-        // Whoever has only stopped to send may read it all the same.
-        let mut response = respond::denied(denial, style).map(ResponseBody::own);
-        response.body_mut().keep(record);
-        response
-    }
-
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
         let Generation { body_bytes, body_timeout, hygiene, .. } = &*self.generation;
         let body = RequestBody::new(body, (*body_bytes, *body_timeout), Arc::clone(hygiene));
@@ -367,6 +358,15 @@ impl Local {
             tell(headers, allowance, (self.generation.rate_fields, record.at()), record.is_limited());
         }
     }
+}
+
+/// What nobody is there to read any more.
+fn nobody(denial: &Denial, mut record: Record, style: Style) -> Response<ResponseBody> {
+    record.departed(denial);
+    // Whoever has only stopped to send may read it all the same.
+    let mut response = respond::denied(denial, style).map(ResponseBody::own);
+    response.body_mut().keep(record);
+    response
 }
 
 /// Puts what is decided about a request on its record.

@@ -144,7 +144,7 @@ mod tests {
         let leases = Leases::default();
         let gone = leases.grant(None, Some(session("gone"))).unwrap();
         let stays = leases.grant(None, Some(session("stays"))).unwrap();
-        let (waiting, _) = tokio::join!(gone.over(), async {
+        let (waiting, ()) = tokio::join!(gone.over(), async {
             tokio::task::yield_now().await;
             leases.review(Instant::now(), |session| &*session.subject != "gone");
         });

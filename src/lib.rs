@@ -50,6 +50,7 @@ pub mod json;
 pub mod leases;
 pub mod listener;
 pub mod local_http;
+pub mod notify;
 pub mod outbound;
 pub mod peer;
 pub mod pem;

@@ -178,7 +178,8 @@ impl Making {
         let (value, running) = make()?;
         let serial = next_serial();
         let task = Mutex::new(running.map_or(Task::None, Task::Due));
-        let thing = Thing { made_of, serial, value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>, task };
+        let held: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&value);
+        let thing = Thing { made_of, serial, value: held, task };
         self.now().0.insert(name, Arc::new(thing));
         Ok(Kept { value, serial })
     }
@@ -224,12 +225,12 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    fn running() -> Option<Running> {
-        Some(Box::pin(async {}))
+    fn running() -> Running {
+        Box::pin(async {})
     }
 
     fn number(making: &Making, written: &str, value: u32) -> (u32, u64) {
-        let kept = making.keep_always("a", Fingerprint::of(&written), || (Arc::new(value), running()));
+        let kept = making.keep_always("a", Fingerprint::of(&written), || (Arc::new(value), Some(running())));
         (*kept.value, kept.serial)
     }
 

@@ -8,6 +8,7 @@ use crate::config::policy::{Access, Route as Written};
 use crate::config::problem::{KeyPath, Problems};
 use crate::config::rate_limit::{Amount as WrittenAmount, RateLimit as WrittenLimit};
 use crate::config::units::OneOrMany;
+use crate::policy::Policy;
 use crate::policy::rate::{Amount, Per, RateLimit};
 use crate::rates::{Limiter, Local};
 use crate::redis::Redis;
@@ -107,11 +108,11 @@ fn attributes(limit: &WrittenLimit) -> impl Iterator<Item = (&'static str, &str)
 /// Who counts, where anything is counted.
 pub(super) fn limiter(
     config: &Config,
-    counts: bool,
+    policy: &Policy,
     redis: Option<&Kept<Redis>>,
     world: &World,
 ) -> Option<Arc<Limiter>> {
-    if !counts {
+    if policy.routes().all(|route| route.rate_limits.is_empty()) {
         return None;
     }
     // What was counted goes on, whatever else changes.

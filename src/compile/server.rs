@@ -12,7 +12,17 @@ use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(super) fn check(config: &Config, problems: &mut Problems) {
+/// Checks the addresses; what there is to make of it is TLS, if it is served.
+pub(super) fn compile(
+    config: &Config,
+    world: &World,
+    problems: &mut Problems,
+) -> Option<Arc<ArcSwap<ServerConfig>>> {
+    check(config, problems);
+    tls(config, world, problems)
+}
+
+fn check(config: &Config, problems: &mut Problems) {
     let at = KeyPath::root("server").key("listen");
     for (index, address) in config.server.listen.iter().enumerate() {
         let good = match address.strip_prefix("unix:") {
@@ -58,11 +68,7 @@ fn introductions(config: &Config, problems: &mut Problems) {
 }
 
 /// TLS towards clients; its files are followed, so that a new certificate needs nothing else to be read again.
-pub(super) fn tls(
-    config: &Config,
-    world: &World,
-    problems: &mut Problems,
-) -> Option<Arc<ArcSwap<ServerConfig>>> {
+fn tls(config: &Config, world: &World, problems: &mut Problems) -> Option<Arc<ArcSwap<ServerConfig>>> {
     let files = config.server.tls.as_ref()?;
     let make = || -> Result<_, TlsError> {
         let current = Arc::new(ArcSwap::from_pointee(server_config(files)?));

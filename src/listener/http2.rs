@@ -7,10 +7,11 @@ use super::context::Context;
 use super::http1::Settings;
 use crate::clock::after;
 use crate::proxy::request_body::ClientBody;
+use crate::proxy::response_body::ResponseBody;
 use crate::stream::Stream;
 use crate::wire::inbound::Inbound;
 use bytes::{Buf, BytesMut};
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::ReadBufCursor;
 use hyper::server::conn::http2::Builder;
@@ -45,22 +46,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Serves a client until it has no more requests.
 pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, streams: u32) {
     let Inbound { stream, unread: first, .. } = inbound;
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         let context = Rc::clone(&context);
-        async move {
-            let in_flight = context.request();
-            let upgrade = extended::handshake(&mut request);
-            let mut response =
-                making(context.gateway.handle(&context.via, request.map(ClientBody::Http2))).await;
-            // What was opened is taken before any other stream of the connection has its turn.
-            if let (Some(upgrade), Some(opening)) = (upgrade, context.via.opening.take()) {
-                extended::open(&mut response, opening, upgrade, (&context, in_flight));
-                return Ok(response.map(|body| Told { body }));
-            }
-            response.body_mut().hold(in_flight);
-            response.body_mut().leave_upload();
-            Ok::<_, Infallible>(response.map(|body| Told { body }))
-        }
+        async move { Ok::<_, Infallible>(answer(&context, request).await) }
     });
     let mut connection = pin!(
         Builder::new(Streams(settings.timeouts.write))
@@ -109,6 +97,21 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, s
         Poll::Pending
     })
     .await;
+}
+
+/// Answers one stream.
+async fn answer(context: &Rc<Context>, mut request: Request<Incoming>) -> Response<Told<ResponseBody>> {
+    let in_flight = context.request();
+    let upgrade = extended::handshake(&mut request);
+    let mut response = making(context.gateway.handle(&context.via, request.map(ClientBody::Http2))).await;
+    // What was opened is taken before any other stream of the connection has its turn.
+    if let (Some(upgrade), Some(opening)) = (upgrade, context.via.opening.take()) {
+        extended::open(&mut response, opening, upgrade, (context, in_flight));
+    } else {
+        response.body_mut().hold(in_flight);
+        response.body_mut().leave_upload();
+    }
+    response.map(|body| Told { body })
 }
 
 /// A stream of which the first bytes were already read.

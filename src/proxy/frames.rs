@@ -96,7 +96,7 @@ impl CloseCode {
 pub fn close_frame(code: CloseCode, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut payload = code.number().to_be_bytes().to_vec();
     // A control frame carries at most 125 bytes (§5.5), and its reason is UTF-8 to the last one (§5.5.1).
-    payload.extend(reason.get(..reason.floor_char_boundary(123)).unwrap_or_default().bytes());
+    payload.extend(whole_characters(reason, 123).bytes());
     let length = u8::try_from(payload.len()).unwrap_or(125);
     let mut frame = vec![0x88, length];
     if let Some(mask) = mask {
@@ -108,6 +108,13 @@ pub fn close_frame(code: CloseCode, reason: &str, mask: Option<[u8; 4]>) -> Vec<
     }
     frame.extend(payload);
     frame
+}
+
+/// The front of a text, at most so many bytes.
+fn whole_characters(text: &str, most: usize) -> &str {
+    let ends = text.char_indices().map(|(start, letter)| start.saturating_add(letter.len_utf8()));
+    let end = ends.take_while(|end| *end <= most).last().unwrap_or_default();
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -197,13 +197,13 @@ impl ResponseBody {
 
 impl ResponseBody {
     /// The last that the client hears of a response whose lease is over.
-    fn end(&mut self, over: Over, calls: bool) -> Option<Result<Frame<Bytes>, ResponseError>> {
+    fn end(&mut self, over: Over, calls: bool) -> Result<Frame<Bytes>, ResponseError> {
         self.bond = None;
         let reason = over.reason();
         if let Some(mut record) = self.record.take() {
             record.denied(&Denial::new(reason).because("the response was still on its way"));
         }
-        Some(if calls { Ok(Frame::trailers(unauthenticated(reason))) } else { Err(ResponseError::Over) })
+        if calls { Ok(Frame::trailers(unauthenticated(reason))) } else { Err(ResponseError::Over) }
     }
 }
 
@@ -231,7 +231,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let this = &mut *self;
         if let Some((over, calls)) = this.poll_over(cx) {
-            return Poll::Ready(this.end(over, calls));
+            return Poll::Ready(Some(this.end(over, calls)));
         }
         let polled = this.source.poll_frame(cx);
         match &polled {

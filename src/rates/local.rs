@@ -59,8 +59,8 @@ impl Local {
             told.push(allowance);
             if allowance.wait.is_some() {
                 // Those that had room get it back.
-                let charged = charges.iter().zip(&told).filter(|(_, told)| told.wait.is_none());
-                charged.for_each(|(charge, _)| self.give_back(charge));
+                let taken = charges.iter().zip(&told).filter(|(_, told)| told.wait.is_none());
+                taken.for_each(|(charge, _)| self.give_back(charge));
                 break;
             }
         }

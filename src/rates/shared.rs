@@ -45,9 +45,9 @@ impl Shared {
         let arguments: Vec<u64> = charges.iter().flat_map(|charge| terms(&charge.rate)).collect();
         let answer = self.redis.evaluate(&self.script, &keys, &arguments).await?;
         let Value::Array(answer) = answer else { return Err(Unavailable) };
-        let mut answer = answer.into_iter().map(|value| match value {
-            Value::Int(number) => u64::try_from(number).map_err(|_| Unavailable),
-            _ => Err(Unavailable),
+        let mut answer = answer.into_iter().map(|value| {
+            let Value::Int(number) = value else { return Err(Unavailable) };
+            u64::try_from(number).map_err(|_| Unavailable)
         });
         let refused = answer.next().ok_or(Unavailable)?? == 0;
         let weights: Vec<u64> = answer.collect::<Result<_, _>>()?;

@@ -30,11 +30,7 @@ async fn the_limit_and_the_burst_pass_at_once_and_then_one_by_one() {
     assert_eq!(one(&local, charge), (false, 0, 1));
     advance(Duration::from_secs(1)).await;
     assert_eq!(one(&local, charge), (true, 0, 0));
-    assert_eq!(
-        one(&local, charge).0,
-        false,
-        "a refused request costs nothing, and neither does it give anything"
-    );
+    assert!(!one(&local, charge).0, "a refused request costs nothing, and neither does it give anything");
     advance(Duration::from_secs(90)).await;
     let told = local.charge(&[charge]).unwrap();
     assert_eq!((told.limit, told.remaining, told.reset.as_secs()), (4, 5, 15), "whole again");
@@ -117,9 +113,10 @@ proptest! {
             let (mut passed, mut elapsed) = (0, 0);
             for pause in pauses {
                 advance(Duration::from_millis(pause)).await;
-                elapsed += pause;
-                passed += u64::from(local.charge(&[charge]).unwrap().wait.is_none());
-                prop_assert!(passed <= limit + burst + limit * elapsed / 10_000 + 1);
+                elapsed = u64::saturating_add(elapsed, pause);
+                passed = u64::saturating_add(passed, local.charge(&[charge]).unwrap().wait.is_none().into());
+                let back = limit.saturating_mul(elapsed).div_ceil(10_000);
+                prop_assert!(passed <= [limit, burst, back].iter().sum());
             }
             Ok(())
         })?;

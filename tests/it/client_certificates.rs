@@ -84,8 +84,8 @@ fn without_a_certificate_nothing_is_said() {
     let reply = get("/").bearer(&token).on(&mut nameless).expect(401, "known, but for the certificate");
     assert_eq!(gate.reason(&reply), "token_claim");
     assert_eq!(service.received(), before);
-    let mut named = Client::tls(gate.address(), &certificates, true);
-    get("/").bearer(&token).on(&mut named).expect(200, "with certificate");
+    let mut shown = Client::tls(gate.address(), &certificates, true);
+    get("/").bearer(&token).on(&mut shown).expect(200, "with certificate");
     assert_eq!(service.last().header("x-spiffe"), Some(SPIFFE));
 }
 

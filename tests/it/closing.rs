@@ -7,6 +7,7 @@ use crate::support::frames::{Frame, Socket, echo, handshake};
 use crate::support::gate::Gate;
 use crate::support::http2::{Frames, Http2};
 use crate::support::idp::Idp;
+use crate::support::keys::sha256_hex;
 use crate::support::request::{Ask, get};
 use crate::support::service::Service;
 use crate::support::setup::Setup;
@@ -109,8 +110,7 @@ fn a_real_client_reads_why() {
 
 fn keys(entries: &[(&str, &str)]) -> String {
     let entry = |(id, key): &(&str, &str)| {
-        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
-        let hex: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = sha256_hex(key);
         format!("[[keys]]\nid = \"{id}\"\nsha256 = \"{hex}\"\nsubject = \"{id}\"\n")
     };
     entries.iter().map(entry).collect()
@@ -215,12 +215,12 @@ fn a_grpc_stream_is_told_why_it_ends() {
 
 #[test]
 fn a_client_that_goes_away_is_on_record_as_such() {
-    let service = Service::start(|exchange| match exchange.target().as_str() {
-        "/held" => exchange.hold(),
-        _ => {
-            exchange.finish()?;
-            exchange.ok("hello")
+    let service = Service::start(|exchange| {
+        if exchange.target() == "/held" {
+            return exchange.hold();
         }
+        exchange.finish()?;
+        exchange.ok("hello")
     });
     let gate = Setup::public(&service).start();
     let mut client = gate.connect();

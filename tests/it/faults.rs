@@ -15,7 +15,7 @@ use crate::support::setup::Setup;
 use crate::support::wait::{let_pass, until_true};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -334,7 +334,7 @@ fn whoever_fails_lets_nobody_in_and_keeps_nobody_out_who_does_not_need_it() {
     for part in [Part::Issuer, Part::Introspection, Part::Entitlements, Part::Service] {
         for fault in Fault::ALL {
             let row = outage(&stage, part, fault);
-            table.push_str(&format!("| {part:?} | {fault:?} | {row}\n"));
+            writeln!(table, "| {part:?} | {fault:?} | {row}").unwrap();
             let (trespassers, lost) = (&row.trespassers, &row.lost);
             if !trespassers.is_empty() {
                 faults.push(format!("{part:?} {fault:?}: let through: {trespassers:?}"));

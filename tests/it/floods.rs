@@ -17,7 +17,7 @@ const MIB: u64 = 1 << 20;
 
 /// Sends this so often, whatever the gate does, and reads nothing meanwhile.
 fn flood(client: &mut RawHttp2, piece: &[u8], times: usize) {
-    client.0.wire().stream().set_patience(Some(Duration::from_millis(1000)));
+    client.0.wire().stream().set_patience(Some(Duration::from_secs(1)));
     let many = piece.repeat((64 << 10) / piece.len() + 1);
     let rounds = times * piece.len() / many.len() + 1;
     for _ in 0..rounds {

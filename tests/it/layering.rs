@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
         "target",
         "denial",
         "peer",
+        "notify",
         "pem",
         "shutdown",
         "stamp",

@@ -73,6 +73,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod notify;
+#[cfg(test)]
 mod path_settings;
 #[cfg(test)]
 mod paths;

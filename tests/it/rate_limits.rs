@@ -6,6 +6,7 @@ use crate::support::frames::handshake;
 use crate::support::gate::Gate;
 use crate::support::http2::{Frames, Http2};
 use crate::support::idp::Idp;
+use crate::support::keys::sha256_hex;
 use crate::support::redis::RedisServer;
 use crate::support::request::{Ask, ask, get};
 use crate::support::service::Service;
@@ -134,8 +135,7 @@ fn tiers_and_kinds_of_credentials_have_their_own_limits() {
 }
 
 fn key_entry(id: &str, key: &str) -> String {
-    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
-    let hex: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = sha256_hex(key);
     format!("[[keys]]\nid = \"{id}\"\nsha256 = \"{hex}\"\nsubject = \"{id}\"\n")
 }
 

@@ -81,7 +81,7 @@ fn lines_that_are_almost_right() {
     // As long as it may be, and one byte longer without an end.
     let most = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
     assert_eq!((most.len(), whole(most.as_bytes())), (LONGEST_LINE, Source::Own));
-    assert!(parse(&vec![b'x'; 7]).is_err());
+    assert!(parse(&[b'x'; 7]).is_err());
     assert!(parse(format!("PROXY UNKNOWN {}", "x".repeat(93)).as_bytes()).is_err());
 }
 

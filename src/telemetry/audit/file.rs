@@ -217,7 +217,8 @@ mod tests {
 
     fn opened(folder: &Folder, clock: &Arc<Hand>, keep: u16) -> RotatingFile {
         let written = Audit { file: folder.0.join("audit.log"), rotate: Rotate::Daily, keep };
-        RotatingFile::open(&written, Arc::clone(clock) as Arc<dyn Clock>).unwrap()
+        let clock: Arc<dyn Clock> = Arc::<Hand>::clone(clock);
+        RotatingFile::open(&written, clock).unwrap()
     }
 
     #[test]

@@ -198,3 +198,13 @@ fn der_value(der: &[u8]) -> (&[u8], &[u8]) {
     };
     der[start..].split_at(length)
 }
+
+/// What a key file has in place of an API key.
+pub fn sha256_hex(key: &str) -> String {
+    use std::fmt::Write as _;
+    let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.as_bytes());
+    sum.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
+}
