@@ -209,7 +209,8 @@ impl Local {
         let sessions = Sessions::new(&generation.authenticators, headers, bounds, Arc::clone(tally))
             .with_assertions(generation.assertions.clone())
             .with_revocations(generation.revocations.clone())
-            .keeping_claims(generation.policy.wants_claims());
+            .keeping_claims(generation.policy.wants_claims())
+            .keeping_first(generation.entitlements.is_some() || generation.assertions.is_some());
         let pool = |upstream: &Arc<Upstream>| {
             let known = before.into_iter().flat_map(|before| before.forward.pools());
             let same = known.into_iter().find(|pool| Arc::ptr_eq(pool.upstream(), upstream));

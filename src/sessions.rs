@@ -66,6 +66,7 @@ pub struct Sessions {
     headers: Arc<IdentityHeaders>,
     assertions: Option<Arc<Assertions>>,
     keeps_claims: bool,
+    keeps_first: bool,
     revocations: Option<Arc<Revocations>>,
     tally: Arc<Tally>,
 }
@@ -93,6 +94,7 @@ impl Sessions {
             headers,
             assertions: None,
             keeps_claims: false,
+            keeps_first: false,
             revocations: None,
             tally,
         }
@@ -108,6 +110,13 @@ impl Sessions {
     #[must_use]
     pub fn keeping_claims(self, keeps_claims: bool) -> Self {
         Self { keeps_claims, ..self }
+    }
+
+    /// Keeps a session at the first sight of its token, or from the second on: at the first where facts or assertions are kept with it
+    /// that cost more than it does.
+    #[must_use]
+    pub fn keeping_first(self, keeps_first: bool) -> Self {
+        Self { keeps_first, ..self }
     }
 
     /// Looks at what is revoked, or does not.
@@ -459,8 +468,11 @@ impl Sessions {
             identity: verified.identity,
         };
         // Most tokens of a flood come once: all that one leads to is kept from the second time on.
-        let session =
-            if again { self.keep(session, text, (now, verified.expires)) } else { Rc::new(session) };
+        let session = if again || self.keeps_first {
+            self.keep(session, text, (now, verified.expires))
+        } else {
+            Rc::new(session)
+        };
         Ok(Judged { session, again })
     }
 }

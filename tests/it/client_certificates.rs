@@ -93,19 +93,19 @@ fn without_a_certificate_nothing_is_said() {
 fn one_token_comes_over_several_connections() {
     let (service, idp, certificates) = (Service::ok(""), Idp::start(), named(SPIFFE, "Example"));
     let rule = format!("require.expression = 'identity.client_cert_spiffe_id == \"{SPIFFE}\"'");
-    let names = "require.expression = '\"DNS:client.test\" in identity.client_cert_san'";
+    let by_name = "require.expression = '\"DNS:client.test\" in identity.client_cert_san'";
     let gate = start(
-        Setup::guarded(&service, &idp).route("/spiffe", &rule).route("/names", names),
+        Setup::guarded(&service, &idp).route("/spiffe", &rule).route("/names", by_name),
         &certificates,
         "optional",
     );
     let token = idp.token().claim("client_cert_spiffe_id", SPIFFE).build();
-    let mut named = Client::tls(gate.address(), &certificates, true);
+    let mut shown = Client::tls(gate.address(), &certificates, true);
     let mut nameless = Client::tls(gate.address(), &certificates, false);
     // What is known of the token is shared; what the connection says is not.
     for _ in 0..2 {
         for path in ["/spiffe", "/names"] {
-            get(path).bearer(&token).on(&mut named).expect(200, path);
+            get(path).bearer(&token).on(&mut shown).expect(200, path);
             get(path).bearer(&token).on(&mut nameless).expect(403, path);
         }
     }

@@ -193,7 +193,9 @@ fn no_outage_lets_anybody_in() {
         assert!(reply.header("retry-after").is_some(), "{case}");
         assert_eq!(gate.reason(&reply), "authority_unavailable", "{case}");
         stage.service.assert_untouched(&case);
-        assert_eq!(stage.authority.service().targets(), ["/resolve?customer_id=c"], "{case}");
+        // One that hangs up is asked once more: it may have closed a connection that nobody used.
+        let asked = if case == "Down" { 2 } else { 1 };
+        assert_eq!(stage.authority.service().targets(), vec!["/resolve?customer_id=c"; asked], "{case}");
         get("/").bearer(&stage.token("c")).send(&gate).expect(200, &case);
         stage.authority.mode(Mode::good(&facts()));
         until_true("the service is back", || stage.view(&gate, "c").status == 200);

@@ -192,6 +192,7 @@ fn streams_that_the_gate_is_made_to_reset() {
         .collect();
     client.send(&many);
     let end = client.until(|frame| frame.kind == GOAWAY);
-    assert!(end.as_ref().is_ok_and(|goaway| goaway.code() == 11), "{end:?}");
+    // ENHANCE_YOUR_CALM, or PROTOCOL_ERROR where h2 finds the first of them bad enough.
+    assert!(end.as_ref().is_ok_and(|goaway| matches!(goaway.code(), 1 | 11)), "{end:?}");
     assert_unharmed(&gate, before, 16 * MIB, "resets of ours");
 }

@@ -1,7 +1,6 @@
 //! Long-lived traffic ends with what it was opened with: the token, the API key, the key that signed it.
 
 use crate::support::client::Client;
-use crate::support::exchange::Exchange;
 use crate::support::frames::{CLOSE, Frame, Socket, TEXT, echo, handshake};
 use crate::support::gate::Gate;
 use crate::support::http2::{Answer, Frames, Http2, Http2Service};
@@ -186,7 +185,7 @@ fn responses_go_on_unless_a_rule_says_otherwise() {
 
 #[test]
 fn a_request_that_is_still_being_sent_stops_and_is_answered() {
-    let (service, idp) = (Service::start(Exchange::finish), Idp::start());
+    let (service, idp) = (Service::start(|exchange| exchange.finish().and(Ok(()))), Idp::start());
     let gate = exact(&service, &idp).route("/upload", CLOSES).start();
     let token = idp.token().expires_in(2).build();
     let mut client = gate.connect();
@@ -237,7 +236,7 @@ fn over_http2_a_grpc_call_is_told_in_trailers_and_others_are_reset() {
 
 #[test]
 fn a_client_that_goes_away_in_mid_body_is_on_record_as_gone() {
-    let (service, idp) = (Service::start(Exchange::finish), Idp::start());
+    let (service, idp) = (Service::start(|exchange| exchange.finish().and(Ok(()))), Idp::start());
     let gate = Setup::guarded(&service, &idp).start();
     let mut client = gate.connect();
     let token = idp.token().build();

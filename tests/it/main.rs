@@ -119,6 +119,7 @@ mod unix_sockets;
 mod upstream;
 #[cfg(test)]
 mod websocket;
+#[cfg(test)]
 mod websocket_http2;
 #[cfg(test)]
 mod websocket_tokens;

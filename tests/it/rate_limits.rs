@@ -283,7 +283,9 @@ fn replicas(service: &Service, url: &str, on_error: &str) -> [Gate; 2] {
 }
 
 fn is_up(gates: &[Gate]) {
-    gates.iter().for_each(|gate| gate.wait_metric("redis_up", &[], 1));
+    for gate in gates {
+        gate.wait_metric("redis_up", &[], 1);
+    }
 }
 
 #[test]
@@ -319,7 +321,9 @@ fn without_redis_each_counts_alone_or_nobody_passes_or_nobody_counts() {
         is_up(&gates);
         assert_eq!(passing(&gates[0], &get("/x"), 2), 2);
         server.kill();
-        gates.iter().for_each(|gate| gate.wait_metric("redis_up", &[], 0));
+        for gate in &gates {
+            gate.wait_metric("redis_up", &[], 0);
+        }
         for gate in &gates {
             let mut passed = 0;
             for _ in 0..30 {

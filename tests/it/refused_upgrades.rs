@@ -49,7 +49,7 @@ fn a_refusal_is_an_accepted_handshake_and_a_close_frame_and_nothing_for_the_serv
         assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()), "{case}");
         assert_eq!(line["decision"], "deny", "{case}");
     }
-    assert_eq!(gate.metric("tunnels", &[]), 0.0);
+    gate.wait_metric("tunnels", &[], 0);
 }
 
 #[test]

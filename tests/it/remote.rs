@@ -102,7 +102,9 @@ fn no_outage_lets_anybody_in() {
         assert!(reply.header("retry-after").is_some(), "{case}");
         assert_eq!(gate.reason(&reply), "authority_unavailable", "{case}");
         service.assert_untouched(&case);
-        assert_eq!(authority.service().targets(), ["/profile"], "{case}");
+        // One that hangs up is asked once more: it may have closed a connection that nobody used.
+        let asked = if case == "Down" { 2 } else { 1 };
+        assert_eq!(authority.service().targets(), vec!["/profile"; asked], "{case}");
         get("/open").send(&gate).expect(200, &case);
     }
 }

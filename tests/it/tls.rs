@@ -204,7 +204,9 @@ fn silent_handshakes_hold_no_places() {
     let begin = Instant::now();
     get("/").on(&mut Client::tls(gate.address(), &certificates, false)).expect(200, "behind them");
     assert!((400..8000).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
-    silent.iter_mut().for_each(|client| client.assert_closed("silent"));
+    for client in &mut silent {
+        client.assert_closed("silent");
+    }
     gate.wait_metric("connections_refused_total", &[("reason", "tls_handshake")], 12);
 }
 

@@ -117,11 +117,7 @@ fn relay(client: &TcpStream, server: &str, state: &Arc<Mutex<State>>) {
 /// Carries one direction until it ends, or the wire is stopped.
 fn carry(mut from: TcpStream, mut to: TcpStream, state: &Mutex<State>) {
     let mut bytes = [0; 16 << 10];
-    loop {
-        let count = match from.read(&mut bytes) {
-            Ok(count @ 1..) => count,
-            Ok(_) | Err(_) => break,
-        };
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
         if lock(state).fault == Fault::Slow {
             continue;
         }
