@@ -112,7 +112,7 @@ pub struct RequestBody {
     allowance: u64,
     hygiene: Arc<Hygiene>,
     /// How long the client may send nothing; none once the response has begun.
-    patience: Option<Patience>,
+    patience: Option<Box<Patience>>,
     /// Told to whoever watches.
     progress: Option<Rc<Progress>>,
     /// It stops when this is over.
@@ -124,7 +124,8 @@ impl RequestBody {
     #[must_use]
     pub fn new(source: ClientBody, (limit, pause): (u64, Duration), hygiene: Arc<Hygiene>) -> Self {
         let allowance = if limit == 0 { u64::MAX } else { limit };
-        let patience = Some(Patience::new(pause));
+        // In a box, since most requests have no body, and all would carry the room for it.
+        let patience = (!source.is_end_stream()).then(|| Box::new(Patience::new(pause)));
         Self { source, allowance, hygiene, patience, progress: None, lease: None }
     }
 
