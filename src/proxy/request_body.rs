@@ -201,7 +201,9 @@ impl Body for RequestBody {
             Poll::Ready(Some(Err(fault))) => return self.fail(fault),
             Poll::Ready(Some(Ok(frame))) => frame,
         };
-        self.patience.iter_mut().for_each(Patience::renew);
+        if let Some(patience) = &mut self.patience {
+            patience.renew();
+        }
         let frame = match frame.into_data() {
             Ok(data) => {
                 let Some(rest) = self.allowance.checked_sub(length(&data)) else {
