@@ -13,6 +13,7 @@ use crate::telemetry::metrics::{
     AuthorityFigures, FileFigures, KeyFigures, Metrics, RedisFigures, ReloadFigures, RevocationFigures,
     Upkeep,
 };
+use crate::telemetry::tracing::export::Queue;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -54,6 +55,8 @@ pub struct Site {
     pub redis: Option<Arc<Redis>>,
     /// What is revoked, and who may add to it.
     pub revoking: Option<Revoking>,
+    /// The spans of requests, where they are traced.
+    pub spans: Option<Arc<Queue>>,
     /// Whether readiness waits for keys.
     pub ready_requires_keys: bool,
 }
@@ -198,6 +201,7 @@ impl Admin {
             files: self.file_figures(),
             redis: self.redis_figures(),
             revocations: self.revocation_figures(),
+            spans: self.site().spans.as_ref().map(|queue| queue.figures()),
             assertion_key: self.reload_figures(),
             configuration: Some((self.reloads.get(), self.last_reload.get().seconds())),
         }

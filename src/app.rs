@@ -13,6 +13,7 @@ use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::server::Server;
 use crate::facade::{self, Facade};
+use crate::generation::Generation;
 use crate::notify::Notifier;
 use crate::reload::{Fresh, Reloader};
 use crate::shutdown::{Shutdown, Stage, Word};
@@ -22,6 +23,7 @@ use crate::telemetry::events;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::tally::Tally;
+use crate::telemetry::tracing::export::Queue;
 use crate::worker::{Command, Renewal};
 use crew::{Crew, Workers, options};
 use serde::Serialize;
@@ -36,6 +38,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
+
+/// How long the collector of traces may take for what is left when everything has ended.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How long after its grace a worker is waited for.
 const STRAGGLERS: Duration = Duration::from_secs(4);
@@ -175,6 +180,7 @@ struct Running {
     facade: Option<(CurrentFacade, Arc<Tally>)>,
     clock: Arc<dyn Clock>,
     audit: Option<Arc<Audit>>,
+    traces: Option<Arc<Queue>>,
     notifier: Notifier,
     _files: Vec<SocketFile>,
 }
@@ -195,6 +201,7 @@ impl Running {
         let admin = Rc::new(Admin::new(Arc::clone(&metrics), site, Arc::clone(&clock)));
         let addresses: Vec<String> = listeners.sockets.iter().map(ToString::to_string).collect();
         let generation = Arc::new(generation);
+        let traces = traces(&generation);
         let crew = Crew {
             config: &config,
             generation: Arc::clone(&generation),
@@ -223,7 +230,7 @@ impl Running {
         let notifier = Notifier::from_environment();
         notifier.ready();
         let running =
-            Self { config, standing, workers, admin, facade, clock, audit, notifier, _files: files };
+            Self { config, standing, workers, admin, facade, clock, audit, traces, notifier, _files: files };
         running.tell("started", &json!({ "version": env!("CARGO_PKG_VERSION"), "server": server }));
         Ok(running)
     }
@@ -272,7 +279,7 @@ impl Running {
             let (generation, options) = (Arc::clone(&generation), options(&config, tls.clone()));
             Command::Renew(Box::new(Renewal { generation, options, connections_anew }))
         });
-        (self.config, self.standing) = (config, standing);
+        (self.config, self.standing, self.traces) = (config, standing, traces(&generation));
         self.admin.reloaded(Some(self.clock.now()));
         tracing::info!("the configuration was read again");
         self.tell("reload", &json!({ "result": "success" }));
@@ -304,9 +311,17 @@ impl Running {
             exit = orderly => exit,
             _ = word.next() => Exit::Interrupted,
         };
+        if let (Some(traces), true) = (&self.traces, exit != Exit::Interrupted) {
+            traces.flush(LAST_SPANS).await;
+        }
         tracing::info!(?exit, "ended");
         exit
     }
+}
+
+/// Where the spans of requests wait, if they are traced.
+fn traces(generation: &Generation) -> Option<Arc<Queue>> {
+    generation.tracer.as_ref().map(|tracer| Arc::clone(tracer.queue()))
 }
 
 /// What probes and scrapes ask about.
@@ -317,6 +332,7 @@ fn site(config: &Config, compiled: &Compiled, audit: Option<&Arc<Audit>>) -> Sit
         authorities: compiled.figures.clone(),
         key_files: compiled.key_files.clone(),
         redis: compiled.redis.clone(),
+        spans: traces(&compiled.generation),
         revoking: compiled.revoking.clone().map(|revoking| revoking.with_audit(audit)),
         ready_requires_keys: config.admin.ready_requires_keys,
     }

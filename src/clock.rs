@@ -56,6 +56,11 @@ impl UnixTime {
 pub trait Clock: Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> UnixTime;
+
+    /// The time now in nanoseconds since the epoch, as exactly as it is known.
+    fn nanos(&self) -> u64 {
+        self.now().millis().saturating_mul(1_000_000)
+    }
 }
 
 /// The operating system's clock.
@@ -66,6 +71,11 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn nanos(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

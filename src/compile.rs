@@ -16,6 +16,7 @@ mod revocation;
 mod routes;
 mod secrets;
 mod server;
+mod tracing;
 mod upstreams;
 mod warnings;
 
@@ -100,6 +101,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let paths = PathRules::from(config.server.paths);
     let (tls, redis) = (server::compile(config, world, problems), redis::draft(config, world, problems));
     audit::check(config, problems);
+    let tracing = tracing::draft(config, world, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
@@ -118,6 +120,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     }
     let (policy, used) = routes?;
     let Authenticators { list, stores, key_files, figures, client } = authenticators?;
+    let tracer = tracing.map(|draft| draft.open(Arc::clone(&client), world));
     let entitlements = entitlements.map(|draft| draft.open(client, world));
     let facts = entitlements.as_ref().map(|facts| (None, Arc::clone(facts.inquiry.figures())));
     let redis = redis.map(|draft| draft.open(world));
@@ -142,6 +145,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
             denial_body: config.denials.body,
             response_headers,
+            tracer,
             rate_fields: config.rate_limits.headers,
             cors,
             body_bytes: config.server.limits.body_bytes.0,

@@ -16,7 +16,6 @@ pub mod identity;
 pub mod key_file;
 pub mod load;
 pub mod log;
-mod not_yet;
 pub mod policy;
 pub mod problem;
 pub mod rate_limit;
@@ -27,6 +26,7 @@ pub mod revocation;
 pub mod schema;
 pub mod server;
 mod shape;
+pub mod tracing;
 pub mod trials;
 pub mod units;
 pub mod upstream;
@@ -85,6 +85,8 @@ pub struct Config {
     /// What is logged to standard output.
     #[serde(default)]
     pub log: log::Log,
+    /// Where spans of requests are sent. Absent = nothing is traced, and trace headers of clients pass through.
+    pub tracing: Option<tracing::Tracing>,
 }
 
 impl Config {

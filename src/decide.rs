@@ -26,6 +26,7 @@ use crate::rates::{Charge, Limiter};
 use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::tally::Tally;
+use crate::telemetry::tracing::TraceFields;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -53,6 +54,8 @@ pub struct Arrival<'a> {
     pub at: UnixTime,
     /// Its id.
     pub request_id: HeaderValue,
+    /// What the service is told of the trace that it is part of.
+    pub trace: Option<TraceFields>,
 }
 
 /// Who knows what a decision depends on besides the request and the rules: sessions and authorities in a gate.
@@ -178,7 +181,7 @@ pub async fn decide(
     arrival: Arrival<'_>,
     observer: &mut impl Observer,
 ) -> Result<Decision, Denial> {
-    let Arrival { head, is_empty, provenance, client, certificate, at, request_id } = arrival;
+    let Arrival { head, is_empty, provenance, client, certificate, at, request_id, trace } = arrival;
     let target = target(generation, head)?;
     observer.target(&target);
     let (place, route) = generation.policy.route(&target);
@@ -204,6 +207,7 @@ pub async fn decide(
         provenance,
         host: target.authority().clone(),
         request_id,
+        trace,
         identity: session.as_deref().map(|session| &session.headers),
         entitled,
         assertion: assert(generation, session.as_deref(), at)?,

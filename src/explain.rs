@@ -130,6 +130,7 @@ impl Explainer {
             certificate: None,
             at: self.clock.now(),
             request_id: sent.unwrap_or(REQUEST_ID),
+            trace: None,
         };
         let authorities = Authorities {
             limiter: None,

@@ -28,6 +28,7 @@ use crate::sessions::{Session, Sessions};
 use crate::target::Target;
 use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::{RouteTally, Tally};
+use crate::telemetry::tracing::{Came, Trace};
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Request, Response, StatusCode, Version};
 use std::cell::RefCell;
@@ -111,7 +112,7 @@ impl Gateway {
     /// Answers a request: with the service's response, or with a refusal.
     pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
         let local = self.snapshot();
-        let mut record = self.begin(&local, via, request.method(), request.headers());
+        let mut record = self.begin(&local, via, (request.method(), request.version()), request.headers());
         record.sent_for(request.uri());
         let style = local.style(request.version(), request.headers());
         let reader = local.reader(request.headers());
@@ -149,7 +150,7 @@ impl Gateway {
     pub fn refuse_head(&self, via: &Via, denial: &Denial) -> Vec<u8> {
         let local = self.snapshot();
         let headers = HeaderMap::new();
-        let mut record = self.begin(&local, via, &Method::default(), &headers);
+        let mut record = self.begin(&local, via, (&Method::default(), Version::HTTP_11), &headers);
         record.unread();
         record.denied(denial);
         record.status(denial.reason().status());
@@ -163,11 +164,21 @@ impl Gateway {
         answer
     }
 
-    fn begin(&self, local: &Local, via: &Via, method: &Method, headers: &HeaderMap) -> Record {
+    fn begin(
+        &self,
+        local: &Local,
+        via: &Via,
+        (method, version): (&Method, Version),
+        headers: &HeaderMap,
+    ) -> Record {
         let now = self.recorder.clock.now();
         let sent = if via.peer.trusted { sent_request_id(headers) } else { None };
         let id = sent.unwrap_or_else(|| self.recorder.ids.next(now));
         let mut record = Record::start(&self.recorder, method.clone(), id, now);
+        if let Some(tracer) = &local.generation.tracer {
+            let came = Came { scheme: via.peer.scheme.as_str(), version };
+            record.traced(tracer.begin(headers, via.peer.trusted, came, &self.recorder.trace_ids));
+        }
         record.client(via.provenance.client(headers, |address| local.generation.trusts(address)));
         record
     }
@@ -251,6 +262,7 @@ impl Local {
             certificate: via.certificate.as_deref(),
             at: record.at(),
             request_id: record.request_id().clone(),
+            trace: record.trace().map(Trace::fields),
         };
         let authorities = Authorities {
             sessions: &self.sessions,

@@ -15,6 +15,7 @@ use crate::proxy::connect::Upstream;
 use crate::rates::Limiter;
 use crate::revocation::Revocations;
 use crate::target::PathRules;
+use crate::telemetry::tracing::Tracer;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use std::borrow::Cow;
@@ -139,6 +140,8 @@ pub struct Generation {
     pub response_headers: HeaderMap,
     /// Who counts requests, where anything is counted.
     pub limiter: Option<Arc<Limiter>>,
+    /// How requests are traced, if they are.
+    pub tracer: Option<Arc<Tracer>>,
     /// The response fields that tell about rate limits.
     pub rate_fields: Fields,
     /// What browsers are told about other origins; none = it is the services' own business.

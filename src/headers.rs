@@ -8,6 +8,8 @@ pub mod forwarded;
 pub mod hop_by_hop;
 pub mod trusted;
 
+use crate::telemetry::tracing::TraceFields;
+use crate::telemetry::tracing::context::TRACEPARENT;
 use alias::{AliasSet, Sieve};
 use bytes::BufMut;
 use forwarded::{Provenance, Way, X_REQUEST_ID};
@@ -54,6 +56,8 @@ pub struct Cleaning<'a> {
     pub host: HeaderValue,
     /// The id of this request.
     pub request_id: HeaderValue,
+    /// What it is told of the trace; none = the client's own words pass.
+    pub trace: Option<TraceFields>,
     /// The identity's fields; none on a public route.
     pub identity: Option<&'a Prepared>,
     /// Those of its fields that had to be made for this request.
@@ -77,13 +81,14 @@ pub struct CleanHead {
     // What we say, under names that do not occur among the client's any more.
     way: Rc<Way>,
     request_id: HeaderValue,
+    trace: Option<HeaderValue>,
     identity: [Option<Prepared>; 4],
     trailers: bool,
     websocket: bool,
 }
 
 /// How many fields a head can get from us besides those of the identity.
-const ROOM: usize = 8;
+const ROOM: usize = 9;
 
 impl Hygiene {
     /// The rules for these identity headers, further names to strip, and fields that carry credentials.
@@ -129,6 +134,9 @@ impl Hygiene {
         with: Cleaning<'_>,
     ) -> CleanHead {
         let trailers = self.strip_head(&mut headers, &with);
+        if let Some(trace) = &with.trace {
+            trace.clean(&mut headers);
+        }
         CleanHead {
             way: with.provenance.way(&mut headers, &with.host),
             method,
@@ -136,6 +144,7 @@ impl Hygiene {
             headers,
             host: with.host,
             request_id: with.request_id,
+            trace: with.trace.map(TraceFields::into_parent),
             identity: [with.identity.cloned(), with.entitled, with.assertion, with.certificate],
             trailers,
             websocket: with.websocket,
@@ -267,6 +276,9 @@ impl CleanHead {
         headers.insert(HOST, self.host);
         self.way.set(&mut headers);
         headers.insert(X_REQUEST_ID, self.request_id);
+        if let Some(trace) = self.trace {
+            headers.insert(TRACEPARENT, trace);
+        }
         identity.for_each(|identity| identity.set(&mut headers));
         if self.trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -292,6 +304,9 @@ impl CleanHead {
         }
         message.put_slice(self.way.lines());
         line(message, &X_REQUEST_ID, &self.request_id);
+        if let Some(trace) = &self.trace {
+            line(message, &TRACEPARENT, trace);
+        }
         for (name, value) in self.identity.iter().flatten().flat_map(Prepared::iter) {
             line(message, name, value);
         }

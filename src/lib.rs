@@ -57,6 +57,7 @@ pub mod pem;
 pub mod policy;
 pub mod proxy;
 pub mod quotas;
+pub mod random;
 pub mod rates;
 pub mod redis;
 pub mod reload;

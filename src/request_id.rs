@@ -1,43 +1,30 @@
 //! Ids of requests: `UUIDv7` (RFC 9562 §5.7), sortable by time, with randomness drawn in batches.
 
 use crate::clock::UnixTime;
+use crate::random::Random;
 use bytes::Bytes;
 use http::HeaderValue;
-use std::cell::RefCell;
 
 /// Random bytes of one id.
 const RANDOM: usize = 10;
-/// Ids that one call to the random generator is good for.
-const BATCH: usize = 64;
 
 /// Makes ids for one worker.
 #[derive(Debug, Default)]
 pub struct RequestIds {
-    random: RefCell<Vec<[u8; RANDOM]>>,
+    random: Random<RANDOM>,
 }
 
 impl RequestIds {
     /// A new id.
     #[must_use]
     pub fn next(&self, now: UnixTime) -> HeaderValue {
-        let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &self.random()).into_uuid();
+        // Should the system have nothing random, time alone still tells ids apart.
+        let id = uuid::Builder::from_unix_timestamp_millis(now.millis(), &self.random.next()).into_uuid();
         let mut text = [0_u8; uuid::fmt::Hyphenated::LENGTH];
         id.hyphenated().encode_lower(&mut text);
         // Text and counter of handles in one allocation: an id is cloned for the service and for the client.
         let text = Bytes::from_owner(text);
         HeaderValue::from_maybe_shared(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
-    }
-
-    fn random(&self) -> [u8; RANDOM] {
-        let mut pool = self.random.borrow_mut();
-        if pool.is_empty() {
-            let mut bytes = [0_u8; RANDOM * BATCH];
-            // Ids need not be secret: should the system have none, time alone still tells them apart. Not from AWS-LC, whose
-            // own generator takes tens of milliseconds to start, in the middle of a thread's first request.
-            getrandom::fill(&mut bytes).ok();
-            pool.extend(bytes.as_chunks::<RANDOM>().0);
-        }
-        pool.pop().unwrap_or_default()
     }
 }
 

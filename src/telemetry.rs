@@ -8,3 +8,4 @@ pub mod metrics;
 pub mod record;
 pub mod sink;
 pub mod tally;
+pub mod tracing;

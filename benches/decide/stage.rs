@@ -168,6 +168,7 @@ impl Stage {
             provenance: &self.provenance,
             host: target.authority().clone(),
             request_id: HeaderValue::from_static("019aa5c2-7a3f-7000-8000-0123456789ab"),
+            trace: None,
             identity: Some(&session.headers),
             entitled: None,
             assertion: None,

@@ -71,7 +71,9 @@ pub(super) fn compile(
     refuse_ambiguous(written, &at, problems);
     api_key::refuse_shared(written, &at, problems);
     let drafts: Vec<Draft<'_>> = drafts.into_iter().collect::<Option<_>>()?;
-    let asks = config.entitlements.is_some() || drafts.iter().any(|draft| draft.kind.asks());
+    let asks = config.entitlements.is_some()
+        || config.tracing.is_some()
+        || drafts.iter().any(|draft| draft.kind.asks());
     let client = client(asks, &at, problems)?;
     let mut compiled = Authenticators {
         list: Vec::new(),

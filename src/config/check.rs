@@ -7,7 +7,6 @@ mod keys;
 pub(super) mod words;
 
 use super::document::{Node, Value};
-use super::not_yet;
 use super::problem::{KeyPath, Problems};
 use super::shape::{Form, Shape, Table, Word};
 use std::path::Path;
@@ -136,9 +135,6 @@ impl Check<'_> {
     fn unknown_word(&mut self, path: &KeyPath, node: &Node, words: &[Word]) {
         let Some(text) = node.text() else { return };
         let shown = words::shown(text);
-        if let Some(hint) = not_yet::value_hint(path, &text.value) {
-            return self.problems.error(path.clone(), format!("{shown} is not yet supported"), hint);
-        }
         let allowed = words::alternatives(words, |word| format!("\"{}\"", word.text));
         let known: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         // A value that is not shown must not be hinted at either.

@@ -1,6 +1,5 @@
 //! docs/configuration.md, made from the types.
 
-use super::not_yet;
 use super::schema;
 use super::shape::{Form, Format, Key, Shape, Table, Word};
 use serde_json::Value;
@@ -29,14 +28,13 @@ No string may be empty unless it is said.
 
 ";
 
-/// The reference of the configuration file in Markdown: a section for each table, and what is not supported yet.
+/// The reference of the configuration file in Markdown: a section for each table.
 #[must_use]
 pub fn reference() -> String {
     let mut page = Page { text: PREFACE.to_owned() };
     if let Shape::Table(root) = schema::shape() {
         page.table("", &root);
     }
-    page.not_yet();
     page.text
 }
 
@@ -161,20 +159,6 @@ impl Page {
             self.line(&format!("**`{{ {} }}`**: {}", keys.join(", "), form.meaning));
             self.line("");
             self.rows(path, table);
-        }
-    }
-
-    fn not_yet(&mut self) {
-        self.heading(
-            "Not yet supported",
-            "These are planned. Until then they are errors, so that nobody relies on them.",
-        );
-        self.line("| key | until then |");
-        self.line("| --- | --- |");
-        for row in not_yet::TABLE {
-            let value = row.value.map(|value| format!(" = \"{value}\"")).unwrap_or_default();
-            let row = format!("| `{}{value}` | {} |", row.pattern, cell(row.hint));
-            self.line(&row);
         }
     }
 }

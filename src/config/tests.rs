@@ -4,7 +4,7 @@ use super::Config;
 use super::document::Document;
 use super::load::{LoadError, Loaded, load, parse};
 use super::problem::{KeyPath, Problems};
-use super::{not_yet, reference, schema, shape};
+use super::{reference, schema, shape};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -37,6 +37,7 @@ fn clean(pairs: &[(&str, &str)], trusted: bool, identity: Option<&Prepared>) -> 
         provenance: &Provenance::new(&peer),
         host: HeaderValue::from_static("a.example"),
         request_id: HeaderValue::from_static("id-1"),
+        trace: None,
         identity,
         assertion: None,
         certificate: None,

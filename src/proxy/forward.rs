@@ -85,6 +85,7 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Response<ResponseBody>, Denial> {
         let pool = self.pool(&outgoing.permit)?;
+        record.calling(&pool.upstream().name);
         let started = Instant::now();
         let mut response = if pool.upstream().http2 {
             Box::pin(multiplexed(pool, outgoing)).await?
@@ -110,6 +111,7 @@ impl Forward {
         record: &mut Record,
     ) -> Result<Answer, Denial> {
         let pool = self.pool(&outgoing.permit)?;
+        record.calling(&pool.upstream().name);
         let connection = pool.connect_anew().await.map_err(|error| unconnected(&error))?;
         let started = Instant::now();
         let limit = pool.upstream().response_timeout;

@@ -28,6 +28,8 @@ pub struct Line<'a> {
     pub timestamp: UnixTime,
     /// The id that the service and the client got.
     pub request_id: &'a str,
+    /// The trace that the request is part of, with `[tracing]`.
+    pub trace_id: Option<&'a str>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The method.

@@ -88,6 +88,9 @@ impl Audit {
         put("timestamp", stamped(line.timestamp).into());
         put("event", event.label().into());
         put("request_id", line.request_id.into());
+        if let Some(trace) = line.trace_id {
+            put("trace_id", trace.into());
+        }
         put("client", line.client.map(|client| client.to_string()).into());
         put("method", line.method.into());
         put("host", line.host.into());

@@ -5,6 +5,7 @@
 use super::audit::Audit;
 use super::sink::Sink;
 use super::tally::{BUCKETS, Durations, RouteFigures, Tally};
+use super::tracing::export::SpanFigures;
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::BTreeMap;
@@ -90,6 +91,8 @@ pub struct Upkeep {
     pub redis: Option<RedisFigures>,
     /// The list of what is revoked.
     pub revocations: Option<RevocationFigures>,
+    /// The spans of requests, where they are traced.
+    pub spans: Option<SpanFigures>,
     /// The key of assertions.
     pub assertion_key: Option<ReloadFigures>,
     /// The configuration, and when it was last taken over, in seconds since the epoch.
@@ -130,6 +133,7 @@ impl Metrics {
         families.push(file_family(&upkeep.files));
         families.extend(redis_families(upkeep.redis));
         families.extend(revocation_families(upkeep.revocations));
+        families.push(span_family(upkeep.spans));
         families.push(reload_family(
             "sidegate_assertion_key_reloads_total",
             "Readings of the key of assertions after its file had changed.",
@@ -292,6 +296,17 @@ fn revocation_families(figures: Option<RevocationFigures>) -> [MetricFamily; 2] 
             age.map(|age| gauge(&[], age.as_secs())).into_iter().collect(),
         ),
     ]
+}
+
+fn span_family(figures: Option<SpanFigures>) -> MetricFamily {
+    let results = figures.map(|figures| [("error", figures.lost), ("success", figures.sent)]);
+    let metrics = results.into_iter().flatten().map(|(result, count)| counter(&[("result", result)], count));
+    family(
+        "sidegate_spans_total",
+        "Spans of traced requests, by whether the collector took them.",
+        MetricType::COUNTER,
+        metrics.collect(),
+    )
 }
 
 /// Sums what every worker counted.
@@ -504,7 +519,7 @@ const fn float(value: u64) -> f64 {
 mod tests {
     use super::{
         AuthorityFigures, FileFigures, KeyFigures, Metrics, RedisFigures, ReloadFigures, RevocationFigures,
-        Upkeep,
+        SpanFigures, Upkeep,
     };
     use crate::denial::Reason;
     use crate::telemetry::sink::Sink;
@@ -546,6 +561,7 @@ mod tests {
             files: vec![file],
             redis: Some(RedisFigures { is_up: true, successes: 3, errors: 6 }),
             revocations: Some(RevocationFigures { held: 8, age: Some(Duration::from_millis(9900)) }),
+            spans: Some(SpanFigures { sent: 11, lost: 12 }),
             assertion_key: Some(ReloadFigures { successes: 4, errors: 2 }),
             configuration: Some((ReloadFigures { successes: 7, errors: 1 }, 1_800_000_001)),
         });
@@ -565,6 +581,7 @@ mod tests {
             "sidegate_jwks_last_success_timestamp_seconds{authenticator=\"auth0\"} 1800000000",
             "sidegate_assertion_key_reloads_total{result=\"error\"} 2",
             "sidegate_redis_up 1",
+            "sidegate_spans_total{result=\"error\"} 12",
             "sidegate_revocations 8",
             "sidegate_revocation_list_age_seconds 9",
             "sidegate_redis_commands_total{result=\"error\"} 6",

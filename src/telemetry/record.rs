@@ -3,6 +3,8 @@
 use super::access_log::{AccessLog, Line};
 use super::audit::{Audit, Event};
 use super::tally::{Decision, Finished, RouteTally, Tally, method_label};
+use super::tracing::spans::Times;
+use super::tracing::{Trace, TraceIds};
 use crate::allowance::Allowance;
 use crate::clock::{Clock, UnixTime};
 use crate::denial::{Denial, Reason};
@@ -32,6 +34,8 @@ pub struct Recorder {
     pub clock: Arc<dyn Clock>,
     /// Ids for requests.
     pub ids: RequestIds,
+    /// Ids for their traces.
+    pub trace_ids: TraceIds,
     /// The route on record for requests that no rule was looked up for.
     pub unrouted: Arc<RouteTally>,
 }
@@ -45,7 +49,8 @@ impl Recorder {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let unrouted = tally.route(&"none".into());
-        Self { tally, log, audit, clock, ids: RequestIds::default(), unrouted }
+        let (ids, trace_ids) = (RequestIds::default(), TraceIds::default());
+        Self { tally, log, audit, clock, ids, trace_ids, unrouted }
     }
 }
 
@@ -98,6 +103,7 @@ pub struct Record {
     tunnel: bool,
     allowance: Option<Box<Allowance>>,
     words: Option<Box<Words>>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Record {
@@ -119,6 +125,7 @@ impl Record {
             tunnel: false,
             allowance: None,
             words: (recorder.log.is_some() || recorder.audit.is_some()).then(Box::default),
+            trace: None,
             recorder: Rc::clone(recorder),
         }
     }
@@ -138,6 +145,27 @@ impl Record {
     /// There is no request: its head was refused before it could be read.
     pub fn unread(&mut self) {
         self.method = None;
+    }
+
+    /// It is part of this trace.
+    pub fn traced(&mut self, trace: Trace) {
+        if trace.is_sampled() && self.words.is_none() {
+            self.words = Some(Box::default());
+        }
+        self.trace = Some(Box::new(trace));
+    }
+
+    /// The trace that it is part of.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    /// It is about to be sent to that service.
+    pub fn calling(&mut self, upstream: &Arc<str>) {
+        if let Some(trace) = &mut self.trace {
+            trace.calling(upstream);
+        }
     }
 
     /// Who sent it.
@@ -299,6 +327,11 @@ impl Record {
         {
             audit.request(event, &line);
         }
+        if let Some(trace) = self.trace().filter(|trace| trace.is_sampled()) {
+            let method = self.method.as_ref().map_or("other", method_label);
+            let times = Times { started: self.started, ended: self.recorder.clock.nanos() };
+            trace.record(&line, method, times);
+        }
     }
 
     fn line<'a>(&'a self, words: &'a Words, status: StatusCode, duration: Duration) -> Line<'a> {
@@ -306,6 +339,7 @@ impl Record {
         Line {
             timestamp: self.at,
             request_id: str::from_utf8(self.request_id.as_bytes()).unwrap_or_default(),
+            trace_id: self.trace().map(Trace::id),
             client: self.client,
             method: self.method.as_ref().map_or("", Method::as_str),
             host,

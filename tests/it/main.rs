@@ -112,6 +112,8 @@ mod tls;
 #[cfg(test)]
 mod token_commands;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod tunnels;
 #[cfg(test)]
 mod unix_sockets;

@@ -1,7 +1,6 @@
 //! The keys of a table: unknown ones, missing ones, and what was probably meant.
 
 use super::super::document::{Entry, Node, Value};
-use super::super::not_yet;
 use super::super::problem::{KeyPath, Step};
 use super::super::shape::{Key, Shape, Table, matches};
 use super::{Check, words};
@@ -47,10 +46,6 @@ impl Check<'_> {
 
     /// Reports a key that is not known here; the result are the keys that were probably meant.
     fn unknown_key(&mut self, path: &KeyPath, name: &str, keys: &[Key]) -> Vec<String> {
-        if let Some(hint) = not_yet::key_hint(path) {
-            self.problems.error(path.clone(), "is not yet supported", hint);
-            return Vec::new();
-        }
         if let Some(hint) = inline_secret(name, keys) {
             self.problems.error(path.clone(), "a secret is never written into the file", hint);
             return Vec::new();

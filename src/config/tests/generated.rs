@@ -88,25 +88,6 @@ fn the_published_schema_is_plain_json_schema() {
     assert_eq!(schema["$defs"]["Server"]["properties"]["workers"]["anyOf"][0]["maximum"], 65_535);
 }
 
-#[test]
-fn what_is_not_yet_supported_is_not_supported() {
-    let shape = schema::shape();
-    let paths = shape.paths();
-    for row in not_yet::TABLE {
-        let supported = paths.iter().find(|(path, _)| path == row.pattern);
-        match row.value {
-            None => assert!(supported.is_none(), "{} is supported by now", row.pattern),
-            Some(value) => {
-                let (path, key) = supported.unwrap_or_else(|| panic!("{} is no key at all", row.pattern));
-                assert!(
-                    !format!("{:?}", key.shape).contains(&format!("{value:?}")),
-                    "{path} = {value} is supported"
-                );
-            }
-        }
-    }
-}
-
 /// A tree of `text` under `header`, if it is TOML.
 fn paths_of(header: &str, text: &str) -> Option<Vec<KeyPath>> {
     fn collect(path: &KeyPath, value: &toml::de::DeValue<'_>, paths: &mut Vec<KeyPath>) {
@@ -173,6 +154,7 @@ fn the_example_shows_every_key_and_no_other() {
         "policy.require.quotas.NAME",
         "routes.require.quotas.NAME",
         "response_headers.NAME",
+        "tracing.attributes.NAME",
     ];
     for path in &shown {
         let known =

@@ -200,6 +200,7 @@ proptest! {
             provenance: &provenance,
             host: HeaderValue::from_static("a.example"),
             request_id: HeaderValue::from_static("id-1"),
+            trace: None,
             identity: identity.then_some(&prepared),
             assertion: None,
         certificate: None,

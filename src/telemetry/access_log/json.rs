@@ -13,6 +13,10 @@ pub(super) fn write(out: &mut Vec<u8>, line: &Line<'_>, stamp: &mut Stamp) -> Re
     stamp.write(out, line.timestamp);
     out.extend_from_slice(b"\",\"level\":\"INFO\",\"message\":\"request\",\"request_id\":");
     text(out, line.request_id)?;
+    if let Some(trace) = line.trace_id {
+        out.extend_from_slice(b",\"trace_id\":");
+        text(out, trace)?;
+    }
     out.extend_from_slice(b",\"client\":");
     client(out, line.client)?;
     out.extend_from_slice(b",\"method\":");

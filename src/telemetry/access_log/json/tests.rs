@@ -19,6 +19,8 @@ struct Reference<'a> {
     level: &'a str,
     message: &'a str,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
     client: Option<IpAddr>,
     method: &'a str,
     host: &'a str,
@@ -66,6 +68,7 @@ proptest! {
         let line = Line {
             timestamp: UnixTime::from_millis(1_800_000_000_120),
             request_id: &texts[0],
+            trace_id: there[2].then_some(&texts[8]),
             client,
             method: &texts[1],
             host: &texts[2],
@@ -87,6 +90,7 @@ proptest! {
             level: "INFO",
             message: "request",
             request_id: line.request_id,
+            trace_id: line.trace_id,
             client,
             method: line.method,
             host: line.host,
