@@ -25,6 +25,7 @@ use crate::authn::keys::KeyStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::problem::Problems;
+use crate::entitlements::Entitlements;
 use crate::generation::Generation;
 use crate::inquiry::Figures;
 use crate::policy::Policy;
@@ -76,7 +77,26 @@ pub struct Compiled {
     pub generation: Generation,
     /// The keys of every jwt authenticator, for readiness and metrics.
     pub stores: Vec<Arc<KeyStore>>,
-    /// How the asking goes, by authenticator; none = the entitlements.
+    /// What is asked or told over the network besides issuers and services; nothing of it is opened yet.
+struct Outside {
+    redis: Option<redis::Draft>,
+    revocation: Option<revocation::Draft>,
+    entitlements: Option<entitlements::Draft>,
+    tracing: Option<tracing::Draft>,
+}
+
+impl Outside {
+    fn draft(config: &Config, world: &World, problems: &mut Problems) -> Self {
+        Self {
+            redis: redis::draft(config, world, problems),
+            revocation: revocation::draft(config, world, problems),
+            entitlements: entitlements::draft(config, world, problems),
+            tracing: tracing::draft(config, world, problems),
+        }
+    }
+}
+
+/// How the asking goes, by authenticator; none = the entitlements.
     pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
     /// The key files, for metrics.
     pub key_files: Vec<Arc<KeyFile>>,
@@ -99,30 +119,28 @@ pub struct Compiled {
 #[must_use]
 pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Option<Compiled> {
     let paths = PathRules::from(config.server.paths);
-    let (tls, redis) = (server::compile(config, world, problems), redis::draft(config, world, problems));
-    audit::check(config, problems);
-    let tracing = tracing::draft(config, world, problems);
+    let tls = server::compile(config, world, problems);
+    let Outside { redis, revocation, entitlements, tracing } = Outside::draft(config, world, problems);
     let bypass = if world.bypass { server::bypass(config, problems) } else { None };
     let upstreams = upstreams::compile(&config.upstreams, world, problems);
     let routes = routes::compile(config, paths, problems);
-    let revocation = revocation::draft(config, world, problems);
     let keeping = keeping(routes.as_ref(), revocation.as_ref(), world);
     let authenticators = authenticators::compile(config, world, &keeping, problems);
-    let entitlements = entitlements::draft(config, world, problems);
     let identity = identity::compile(config, bypass, problems);
     let assertions = assertion::compile(config, identity.assertion, world, problems);
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     refuse_ambiguous(routes.as_ref(), authenticators.as_ref(), config, problems);
+    audit::check(config, problems);
     let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
     }
     let (policy, used) = routes?;
-    let Authenticators { list, stores, key_files, figures, client } = authenticators?;
+    let Authenticators { list, stores, key_files, figures: asked, client } = authenticators?;
     let tracer = tracing.map(|draft| draft.open(Arc::clone(&client), world));
     let entitlements = entitlements.map(|draft| draft.open(client, world));
-    let facts = entitlements.as_ref().map(|facts| (None, Arc::clone(facts.inquiry.figures())));
+    let figures = figures(asked, entitlements.as_ref());
     let redis = redis.map(|draft| draft.open(world));
     let revoking = revocation.map(|draft| draft.open(redis.as_ref(), &list, world));
     Some(Compiled {
@@ -142,7 +160,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             identity_headers: identity::keep(config, identity.headers, world),
             assertions,
             paths,
-            trusted_proxies: config.server.trusted_proxies.iter().map(|network| network.0).collect(),
+            trusted_proxies: server::trusted(config),
             denial_body: config.denials.body,
             response_headers,
             tracer,
@@ -153,7 +171,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             headers: usize::from(config.server.limits.headers),
         },
         stores,
-        figures: figures.into_iter().map(|(name, figures)| (Some(name), figures)).chain(facts).collect(),
+        figures,
         key_files,
         redis: redis.map(|redis| redis.value),
         revoking,
@@ -161,6 +179,15 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
         standing: world.making.finish(),
         files: world.making.files(),
     })
+}
+
+/// How the asking goes, by authenticator; none = the entitlements.
+fn figures(
+    authenticators: Vec<(Arc<str>, Arc<Figures>)>,
+    entitlements: Option<&Arc<Entitlements>>,
+) -> Vec<(Option<Arc<str>>, Arc<Figures>)> {
+    let facts = entitlements.map(|facts| (None, Arc::clone(facts.inquiry.figures())));
+    authenticators.into_iter().map(|(name, figures)| (Some(name), figures)).chain(facts).collect()
 }
 
 fn refuse_ambiguous<T>(

@@ -8,6 +8,7 @@ use crate::policy::Bypass;
 use crate::server_tls::{TlsError, follow, server_config};
 use crate::standing::{Fingerprint, Running};
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,4 +109,9 @@ pub(super) fn bypass(config: &Config, problems: &mut Problems) -> Option<Bypass>
 
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// Whose `X-Forwarded-*` is believed.
+pub(super) fn trusted(config: &Config) -> Vec<IpNet> {
+    config.server.trusted_proxies.iter().map(|network| network.0).collect()
 }

@@ -527,6 +527,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one scrape, line by line")]
     fn the_figures_of_all_workers_are_summed() {
         let metrics = Metrics::new(Sink::new(std::io::sink()), None, false);
         for _ in 0..2 {

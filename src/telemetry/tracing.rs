@@ -46,7 +46,7 @@ impl Share {
 #[derive(Debug)]
 pub struct Trace {
     queue: Arc<Queue>,
-    trace: TraceId,
+    id: TraceId,
     text: String,
     sampled: bool,
     /// The caller's span, and what it says besides.
@@ -130,7 +130,7 @@ impl Tracer {
         let state = headers.get(TRACESTATE).filter(|_| sampled && caller.is_some()).cloned();
         Trace {
             queue: Arc::clone(&self.queue),
-            trace,
+            id: trace,
             text: hex(&trace),
             sampled,
             parent: caller.map(|caller| caller.span),
@@ -169,7 +169,7 @@ impl Trace {
             Some(parent) if !self.sampled => parent,
             Some(_) | None => self.call,
         };
-        let context = Context { trace: self.trace, span, sampled: self.sampled };
+        let context = Context { trace: self.id, span, sampled: self.sampled };
         TraceFields { parent: context.header(), keeps_state: self.parent.is_some() }
     }
 

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::sleep;
 
@@ -152,11 +151,8 @@ impl Exporter {
                 () = self.counts.hurry.notified() => {}
             }
             let mut batch = first;
-            loop {
-                match self.receiver.try_recv() {
-                    Ok(more) => batch.extend(more),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(more) = self.receiver.try_recv() {
+                batch.extend(more);
                 if batch.len() >= BATCH {
                     self.send(std::mem::take(&mut batch)).await;
                 }

@@ -106,7 +106,7 @@ impl Trace {
     fn span(&self, (start, end): (u64, u64), attributes: Vec<KeyValue>) -> Span {
         let state = self.state.as_ref().and_then(|state| state.to_str().ok());
         Span {
-            trace_id: self.trace.to_vec(),
+            trace_id: self.id.to_vec(),
             trace_state: state.unwrap_or_default().to_owned(),
             flags: 1,
             start_time_unix_nano: start,
@@ -139,8 +139,10 @@ fn version(version: Version) -> &'static str {
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    let end = value.floor_char_boundary(LONGEST);
-    attribute(key, Value::StringValue(value.get(..end).unwrap_or_default().to_owned()))
+    let ends = (0..=LONGEST).rev();
+    let kept =
+        if value.len() <= LONGEST { Some(value) } else { ends.find_map(|end| value.get(..end)) };
+    attribute(key, Value::StringValue(kept.unwrap_or_default().to_owned()))
 }
 
 fn number(key: &str, value: i64) -> KeyValue {

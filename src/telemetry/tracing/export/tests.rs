@@ -48,8 +48,8 @@ fn settings() -> Settings {
 
 /// Sends `requests` times two spans.
 async fn sent(collector: &Arc<Collector>, requests: usize) -> SpanFigures {
-    let (queue, exporter) =
-        Queue::open(settings(), Arc::<Collector>::clone(collector) as Arc<dyn HttpClient>);
+    let client: Arc<dyn HttpClient> = Arc::<Collector>::clone(collector);
+    let (queue, exporter) = Queue::open(settings(), client);
     for _ in 0..requests {
         queue.push(vec![Span::default(), Span::default()]);
     }
