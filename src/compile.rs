@@ -77,7 +77,23 @@ pub struct Compiled {
     pub generation: Generation,
     /// The keys of every jwt authenticator, for readiness and metrics.
     pub stores: Vec<Arc<KeyStore>>,
-    /// What is asked or told over the network besides issuers and services; nothing of it is opened yet.
+    /// How the asking goes, by authenticator; none = the entitlements.
+    pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
+    /// The key files, for metrics.
+    pub key_files: Vec<Arc<KeyFile>>,
+    /// What replicas share, if they share anything.
+    pub redis: Option<Arc<Redis>>,
+    /// What is revoked, and who may add to it.
+    pub revoking: Option<Revoking>,
+    /// TLS towards clients, if it is served; swapped when its files change.
+    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    /// What may outlive this configuration, and what must run for it on the control thread.
+    pub standing: Standing,
+    /// The files that it depends on, besides its own.
+    pub files: Vec<PathBuf>,
+}
+
+/// What is asked or told over the network besides issuers and services; nothing of it is opened yet.
 struct Outside {
     redis: Option<redis::Draft>,
     revocation: Option<revocation::Draft>,
@@ -94,22 +110,6 @@ impl Outside {
             tracing: tracing::draft(config, world, problems),
         }
     }
-}
-
-/// How the asking goes, by authenticator; none = the entitlements.
-    pub figures: Vec<(Option<Arc<str>>, Arc<Figures>)>,
-    /// The key files, for metrics.
-    pub key_files: Vec<Arc<KeyFile>>,
-    /// What replicas share, if they share anything.
-    pub redis: Option<Arc<Redis>>,
-    /// What is revoked, and who may add to it.
-    pub revoking: Option<Revoking>,
-    /// TLS towards clients, if it is served; swapped when its files change.
-    pub tls: Option<Arc<ArcSwap<ServerConfig>>>,
-    /// What may outlive this configuration, and what must run for it on the control thread.
-    pub standing: Standing,
-    /// The files that it depends on, besides its own.
-    pub files: Vec<PathBuf>,
 }
 
 /// Compiles a configuration.
