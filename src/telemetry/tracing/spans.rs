@@ -139,8 +139,7 @@ fn version(version: Version) -> &'static str {
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    let ends = (0..=LONGEST).rev();
-    let kept = if value.len() <= LONGEST { Some(value) } else { ends.find_map(|end| value.get(..end)) };
+    let kept = (0..=LONGEST.min(value.len())).rev().find_map(|end| value.get(..end));
     attribute(key, Value::StringValue(kept.unwrap_or_default().to_owned()))
 }
 
