@@ -93,7 +93,7 @@ pub struct Compiled {
     pub files: Vec<PathBuf>,
 }
 
-/// What is asked or told over the network besides issuers and services; nothing of it is opened yet.
+/// What there is outside besides issuers and services; nothing of it is opened yet.
 struct Outside {
     redis: Option<redis::Draft>,
     revocation: Option<revocation::Draft>,
@@ -103,6 +103,7 @@ struct Outside {
 
 impl Outside {
     fn draft(config: &Config, world: &World, problems: &mut Problems) -> Self {
+        audit::check(config, problems);
         Self {
             redis: redis::draft(config, world, problems),
             revocation: revocation::draft(config, world, problems),
@@ -131,7 +132,6 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
     let response_headers = responses::headers(&config.response_headers, bypass, problems);
     let cors = cors::compile(config, problems);
     refuse_ambiguous(routes.as_ref(), authenticators.as_ref(), config, problems);
-    audit::check(config, problems);
     let facade = facade::check(config, problems);
     if problems.has_errors() {
         return None;
