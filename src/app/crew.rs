@@ -23,12 +23,12 @@ use std::thread;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// How many signatures the process remembers that were found good, and how much memory the sessions of tokens may take.
-const SESSIONS: (u32, u64) = (400_000, 16 << 20);
+/// How many signatures the process remembers that were found good, as many as fill their tables, and how much memory the sessions of tokens may take.
+const SESSIONS: (u32, u64) = (458_752, 10 << 20);
 
 /// The same for one worker. More would hardly spare it anything: a token whose session had to go is read once more, and only
 /// its signature need not be verified.
-const SESSIONS_OF_ONE: (u32, u64) = (100_000, 4 << 20);
+const SESSIONS_OF_ONE: (u32, u64) = (114_688, 2560 << 10);
 
 /// What all workers are made of.
 pub(super) struct Crew<'a> {

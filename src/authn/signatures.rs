@@ -10,7 +10,7 @@ use super::key::Key;
 use crate::clock::UnixTime;
 use aws_lc_rs::digest;
 use foldhash::quality::RandomState;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use std::time::Duration;
 /// most clients that are still there have come back by then.
 const TURN: Duration = Duration::from_secs(60);
 
-/// How many bad signatures are remembered at least.
-const BAD: usize = 10_000;
+/// How many bad signatures are remembered.
+const BAD: usize = 14_336;
 
 /// The length of a block of SHA-256: the secret is absorbed once, and not for every token.
 const SECRET_BYTES: usize = 64;
 
-/// What stands for one token and the key that it is verified with: 128 bits of a SHA-256 hash over a secret of this worker,
+/// What stands for one token and the key that it is verified with: 120 bits of a SHA-256 hash over a secret of this worker,
 /// the key's thumbprint and the whole token. Nobody outside can compute it, let alone find two tokens that share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Mark(u128);
+pub struct Mark([u8; 15]);
 
 /// The signatures that were verified lately.
 pub struct Signatures {
@@ -39,7 +39,7 @@ pub struct Signatures {
 }
 
 impl Signatures {
-    /// None yet; as many as `good` good ones are remembered at least, and twice as many at most.
+    /// None yet; `good` good ones are remembered at most, and the latest third of them in any case.
     #[must_use]
     pub fn new(good: NonZeroU32) -> Self {
         let mut secret = [0; SECRET_BYTES];
@@ -60,7 +60,7 @@ impl Signatures {
         context.update(key.thumbprint());
         context.update(token.as_bytes());
         let hash = context.finish();
-        hash.as_ref().first_chunk().map(|bytes| Mark(u128::from_ne_bytes(*bytes)))
+        hash.as_ref().first_chunk().map(|bytes| Mark(*bytes))
     }
 
     /// Whether that signature was found good, or bad, if it is remembered.
@@ -81,8 +81,8 @@ impl Signatures {
     pub fn purge(&mut self, now: UnixTime) {
         if now < self.turned || now >= self.turned.plus(TURN) {
             self.turned = now;
-            self.good.turn(0);
-            self.bad.turn(0);
+            self.good.turn();
+            self.bad.turn();
         }
     }
 }
@@ -93,41 +93,66 @@ impl fmt::Debug for Signatures {
     }
 }
 
-/// Marks in two halves: what is asked for moves into the recent one, and when that is full or a [`TURN`] is over, it becomes
-/// the older one, and what still was in the older one is forgotten.
+/// Marks with the epoch in which each was last asked for, in one table. An epoch ends with a [`TURN`], or when half the table was
+/// asked for in it. Where a table is full, those go that were asked for in none of the last two epochs, and else those that
+/// were not in this one. As long as there are no more than the table holds, all are known, in whatever order they come.
 struct Marks {
-    recent: HashSet<Mark, RandomState>,
-    older: HashSet<Mark, RandomState>,
+    known: HashMap<Mark, u8, RandomState>,
+    epoch: u8,
+    /// How many were asked for in this epoch.
+    fresh: usize,
     limit: usize,
 }
 
 impl Marks {
     fn new(limit: usize) -> Self {
-        Self { recent: HashSet::default(), older: HashSet::default(), limit }
+        Self { known: HashMap::default(), epoch: 0, fresh: 0, limit }
     }
 
     fn recall(&mut self, mark: Mark) -> bool {
-        if self.recent.contains(&mark) {
-            return true;
+        let Some(epoch) = self.known.get_mut(&mark) else { return false };
+        if std::mem::replace(epoch, self.epoch) != self.epoch {
+            self.count();
         }
-        let known = self.older.remove(&mark);
-        if known {
-            self.keep(mark);
-        }
-        known
+        true
     }
 
     fn keep(&mut self, mark: Mark) {
-        if self.recent.len() >= self.limit {
-            // It has been full, and will be again.
-            self.turn(self.limit);
+        if self.recall(mark) {
+            return;
         }
-        self.recent.insert(mark);
+        if self.known.len() >= self.limit {
+            self.forget(2);
+            let crowded = self.limit.saturating_sub(self.limit / 8);
+            if self.known.len() > crowded {
+                self.forget(1);
+            }
+        }
+        self.known.insert(mark, self.epoch);
+        self.count();
     }
 
-    fn turn(&mut self, room: usize) {
-        let fresh = HashSet::with_capacity_and_hasher(room, RandomState::default());
-        self.older = std::mem::replace(&mut self.recent, fresh);
+    fn count(&mut self) {
+        self.fresh = self.fresh.saturating_add(1);
+        if self.fresh >= (self.limit / 2).max(1) {
+            self.next_epoch();
+        }
+    }
+
+    fn next_epoch(&mut self) {
+        (self.epoch, self.fresh) = (self.epoch.wrapping_add(1), 0);
+    }
+
+    /// Forgets what was last asked for so many epochs ago, or earlier.
+    fn forget(&mut self, epochs: u8) {
+        let now = self.epoch;
+        self.known.retain(|_, epoch| now.wrapping_sub(*epoch) < epochs);
+    }
+
+    fn turn(&mut self) {
+        self.next_epoch();
+        self.forget(2);
+        self.known.shrink_to(self.known.len().saturating_mul(2));
     }
 }
 

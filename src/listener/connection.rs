@@ -131,7 +131,7 @@ async fn open(
     let trusted = address.is_some_and(|address| generation.trusts(address.ip().to_canonical()));
     let scheme = if negotiated.is_some() { Scheme::Https } else { Scheme::Http };
     let context = Rc::new(Context::new(gateway, drain, (Peer { address, scheme, trusted }, certificate)));
-    Some(Opened { inbound: Inbound::new(stream, first), context, negotiated })
+    Some(Opened { inbound: Inbound::of_client(stream, first), context, negotiated })
 }
 
 enum Sniffed {

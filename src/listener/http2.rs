@@ -9,6 +9,7 @@ use crate::clock::after;
 use crate::proxy::request_body::ClientBody;
 use crate::proxy::response_body::ResponseBody;
 use crate::stream::Stream;
+use crate::wire::buffers;
 use crate::wire::inbound::Inbound;
 use bytes::{Buf, BytesMut};
 use http::{Request, Response};
@@ -24,7 +25,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
-use streams::{Streams, Told, making};
+use streams::{Making, Streams, Told};
 use tokio::time::{Instant, sleep_until};
 
 /// How often a silent client is asked whether it is still there, and how long it may take to answer.
@@ -103,7 +104,8 @@ pub async fn serve(inbound: Inbound, context: Rc<Context>, settings: Settings, s
 async fn answer(context: &Rc<Context>, mut request: Request<Incoming>) -> Response<Told<ResponseBody>> {
     let in_flight = context.request();
     let upgrade = extended::handshake(&mut request);
-    let mut response = making(context.gateway.handle(&context.via, request.map(ClientBody::Http2))).await;
+    let answer = context.gateway.handle(&context.via, request.map(ClientBody::Http2));
+    let mut response = Making { answer }.await;
     // What was opened is taken before any other stream of the connection has its turn.
     if let (Some(upgrade), Some(opening)) = (upgrade, context.via.opening.take()) {
         extended::open(&mut response, opening, upgrade, (context, in_flight));
@@ -111,6 +113,7 @@ async fn answer(context: &Rc<Context>, mut request: Request<Incoming>) -> Respon
         response.body_mut().hold(in_flight);
         response.body_mut().leave_upload();
     }
+    buffers::own_fields(response.headers_mut());
     response.map(|body| Told { body })
 }
 

@@ -40,7 +40,7 @@ impl Connection {
     #[must_use]
     pub fn new(stream: Stream, place: Option<OwnedSemaphorePermit>) -> Self {
         let timer = Box::pin(sleep_until(Instant::now()));
-        Self { inbound: Inbound::new(stream, BytesMut::new()), timer, place }
+        Self { inbound: Inbound::of_service(stream), timer, place }
     }
 
     /// Whether the service has neither closed it nor said anything unasked; `asked` makes sure by asking the kernel.

@@ -6,6 +6,7 @@ use super::request_body::length;
 use crate::denial::{Denial, Reason};
 use crate::leases::{Lease, Over};
 use crate::telemetry::record::Record;
+use crate::wire::buffers;
 use crate::wire::inbound::BodyError;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -281,13 +282,14 @@ impl Source {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Http1 { download, .. } => {
-                let polled = download.borrow_mut().poll_frame(cx);
+                let mut polled = download.borrow_mut().poll_frame(cx);
                 let ended = download.borrow().body().has_ended();
                 if ended
                     && let Self::Http1 { download, pool, .. } = std::mem::replace(self, Self::Empty)
                     && let Some(download) = Rc::into_inner(download)
                 {
-                    // The connection is free for others before the client has the last piece.
+                    // The connection is free for others before the client has the last piece, and so is its buffer.
+                    polled = polled.map_ok(|frame| frame.map_data(buffers::own));
                     give_back(download.into_inner(), &pool);
                 }
                 polled.map_err(ResponseError::Http1)

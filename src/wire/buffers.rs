@@ -1,13 +1,21 @@
 //! Buffers that the connections of a thread lend each other: an idle connection holds none.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
 use std::cell::RefCell;
 
 /// What is read at most at once: 64 KiB of a body, and the head before it. Only what is used of it takes memory.
 pub const SIZE: usize = 68 << 10;
 
+/// The same where a request's head is awaited: it is held for as long as the request takes, by each that is on its way.
+pub const SMALL: usize = 8 << 10;
+
 /// What a buffer to write into begins with; heads are hardly longer.
 const HEAD: usize = 2 << 10;
+
+/// Pieces up to this size are copied rather than shared where they wait: that takes less than a hundred nanoseconds, and the buffer
+/// serves the next connection at once, instead of being held for a few bytes of it.
+const COPIED: usize = 4 << 10;
 
 /// How many bytes of buffers a thread keeps for later.
 const KEPT: usize = 16 << 20;
@@ -15,10 +23,11 @@ const KEPT: usize = 16 << 20;
 #[derive(Default)]
 struct Spare {
     reading: Vec<BytesMut>,
+    small: Vec<BytesMut>,
     writing: Vec<Vec<u8>>,
     bytes: usize,
-    /// The fewest buffers to read into, and to write into, since the last look: so many were not needed.
-    idle: (usize, usize),
+    /// The fewest of each kind since the last look: so many were not needed.
+    idle: [usize; 3],
 }
 
 thread_local! {
@@ -31,9 +40,43 @@ pub fn to_read() -> BytesMut {
     SPARE.with_borrow_mut(|spare| {
         let Some(buffer) = spare.reading.pop() else { return BytesMut::with_capacity(SIZE) };
         spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
-        spare.idle.0 = spare.idle.0.min(spare.reading.len());
+        spare.idle[0] = spare.idle[0].min(spare.reading.len());
         buffer
     })
+}
+
+/// A buffer to read a request's head into.
+#[must_use]
+pub fn to_read_head() -> BytesMut {
+    SPARE.with_borrow_mut(|spare| {
+        let Some(buffer) = spare.small.pop() else { return BytesMut::with_capacity(SMALL) };
+        spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
+        spare.idle[1] = spare.idle[1].min(spare.small.len());
+        buffer
+    })
+}
+
+/// A piece that holds no buffer unless it fills a good part of one.
+#[must_use]
+pub fn own(piece: Bytes) -> Bytes {
+    if piece.len() <= COPIED { Bytes::copy_from_slice(&piece) } else { piece }
+}
+
+/// Fields that hold no buffer: their values share one allocation of their own.
+pub fn own_fields(fields: &mut HeaderMap) {
+    let whole: usize = fields.values().map(HeaderValue::len).fold(0, usize::saturating_add);
+    let mut copy = BytesMut::with_capacity(whole);
+    fields.values().for_each(|value| copy.extend_from_slice(value.as_bytes()));
+    let mut copy = copy.freeze();
+    for value in fields.values_mut() {
+        let is_sensitive = value.is_sensitive();
+        let bytes = copy.split_to(value.len().min(copy.len()));
+        // What was valid is so again.
+        if let Ok(mut owned) = HeaderValue::from_maybe_shared(bytes) {
+            owned.set_sensitive(is_sensitive);
+            *value = owned;
+        }
+    }
 }
 
 /// A buffer to write into.
@@ -42,20 +85,23 @@ pub fn to_write() -> Vec<u8> {
     SPARE.with_borrow_mut(|spare| {
         let Some(buffer) = spare.writing.pop() else { return Vec::with_capacity(HEAD) };
         spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
-        spare.idle.1 = spare.idle.1.min(spare.writing.len());
+        spare.idle[2] = spare.idle[2].min(spare.writing.len());
         buffer
     })
 }
 
 /// Takes a buffer back if it was read to its end and nobody holds a part of it any more; else it stays.
 pub fn read(buffer: &mut BytesMut) {
-    if buffer.is_empty() && buffer.try_reclaim(SIZE) {
+    // What is left of a large one that somebody holds a part of is larger than a small one.
+    let is_whole = buffer.try_reclaim(SIZE) || (buffer.capacity() <= SMALL && buffer.try_reclaim(SMALL));
+    if buffer.is_empty() && is_whole {
         let buffer = std::mem::take(buffer);
         SPARE.with_borrow_mut(|spare| {
             let bytes = spare.bytes.saturating_add(buffer.capacity());
             if bytes <= KEPT {
                 spare.bytes = bytes;
-                spare.reading.push(buffer);
+                let pile = if buffer.capacity() < SIZE { &mut spare.small } else { &mut spare.reading };
+                pile.push(buffer);
             }
         });
     }
@@ -76,20 +122,28 @@ pub fn written(mut buffer: Vec<u8>) {
 /// Lets go of the buffers that nobody has needed since the last call.
 pub fn trim() {
     SPARE.with_borrow_mut(|spare| {
-        let (reading, writing) = spare.idle;
-        let unneeded = spare.reading.drain(..reading.min(spare.reading.len()));
-        let freed: usize = unneeded.map(|buffer| buffer.capacity()).sum();
-        let unneeded = spare.writing.drain(..writing.min(spare.writing.len()));
-        let freed = freed.saturating_add(unneeded.map(|buffer| buffer.capacity()).sum());
-        spare.bytes = spare.bytes.saturating_sub(freed);
-        spare.idle = (spare.reading.len(), spare.writing.len());
+        let Spare { reading, small, writing, bytes, idle } = spare;
+        let [unread, unread_small, unwritten] = *idle;
+        let mut freed = 0_usize;
+        for (pile, unneeded) in [(&mut *reading, unread), (&mut *small, unread_small)] {
+            let unneeded = pile.drain(..unneeded.min(pile.len()));
+            freed = freed.saturating_add(unneeded.map(|buffer| buffer.capacity()).sum());
+        }
+        let unneeded = writing.drain(..unwritten.min(writing.len()));
+        freed = freed.saturating_add(unneeded.map(|buffer| buffer.capacity()).sum());
+        *bytes = bytes.saturating_sub(freed);
+        *idle = [reading.len(), small.len(), writing.len()];
     });
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, SIZE, SPARE, read, to_read, to_write, trim, written};
+    use super::{
+        COPIED, KEPT, SIZE, SMALL, SPARE, own, own_fields, read, to_read, to_read_head, to_write, trim,
+        written,
+    };
     use bytes::BytesMut;
+    use http::{HeaderMap, HeaderValue};
 
     #[test]
     fn buffers_come_back_unless_somebody_holds_a_part() {
@@ -104,6 +158,14 @@ mod tests {
         read(&mut buffer);
         assert_eq!((buffer.capacity(), to_read().as_ptr()), (0, place));
 
+        let mut small = to_read_head();
+        let place = small.as_ptr();
+        small.extend_from_slice(b"head");
+        drop(small.split());
+        read(&mut small);
+        assert!(to_read().capacity() >= SIZE, "a small one is for heads only");
+        assert_eq!((to_read_head().as_ptr(), small.capacity()), (place, 0));
+
         let mut buffer = to_write();
         buffer.extend_from_slice(b"gone");
         written(buffer);
@@ -111,10 +173,36 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_holds_no_buffer() {
+        let mut buffer = to_read();
+        buffer.extend_from_slice(b"a body");
+        let place = buffer.as_ptr();
+        let body = own(buffer.split().freeze());
+        let mut fields = HeaderMap::new();
+        let mut shared = BytesMut::from("one");
+        let value = HeaderValue::from_maybe_shared(shared.split().freeze()).unwrap();
+        fields.append("a", value.clone());
+        fields.append("a", "two".parse().unwrap());
+        fields.append("b", HeaderValue::from_static(""));
+        fields.get_mut("b").unwrap().set_sensitive(true);
+        own_fields(&mut fields);
+        drop(value);
+        assert!(shared.try_reclaim(3), "the values are their own");
+        read(&mut buffer);
+        assert_eq!((&*body, buffer.capacity()), (&b"a body"[..], 0));
+        assert_eq!(to_read().as_ptr(), place);
+        assert_eq!(fields.get_all("a").iter().collect::<Vec<_>>(), ["one", "two"]);
+        assert!(fields["b"].is_empty() && fields["b"].is_sensitive());
+        let large = BytesMut::zeroed(COPIED + 1).freeze();
+        let place = large.as_ptr();
+        assert_eq!(own(large).as_ptr(), place, "what is large is not copied");
+    }
+
+    #[test]
     fn not_more_than_so_many_are_kept_and_what_nobody_needs_goes() {
         let held = || {
             SPARE.with_borrow(|spare| {
-                let reading: usize = spare.reading.iter().map(BytesMut::capacity).sum();
+                let reading: usize = spare.reading.iter().chain(&spare.small).map(BytesMut::capacity).sum();
                 let writing: usize = spare.writing.iter().map(Vec::capacity).sum();
                 assert_eq!(reading + writing, spare.bytes);
                 (spare.reading.len(), spare.writing.len())
@@ -122,6 +210,7 @@ mod tests {
         };
         (0..1000).for_each(|_| read(&mut BytesMut::with_capacity(SIZE)));
         assert_eq!(held(), (KEPT / SIZE, 0));
+        (0..1000).for_each(|_| read(&mut BytesMut::with_capacity(SMALL)));
         (0..1000).for_each(|_| written(Vec::with_capacity(100)));
         trim();
         let in_use: Vec<BytesMut> = (0..3).map(|_| to_read()).collect();

@@ -40,6 +40,8 @@ pub struct Inbound {
     pub unread: BytesMut,
     /// The body that is on its way.
     pub body: Decoder,
+    /// Whether requests come in: what is awaited between bodies is a head then, and hardly more.
+    requests: bool,
     /// What the sender wants to hear before it sends the body.
     owed: &'static [u8],
     /// Which body this is: whoever was to read an earlier one must not get a byte of it.
@@ -54,10 +56,21 @@ pub struct Inbound {
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Inbound {
-    /// For a connection of which `first` was already read.
+    /// For a connection that requests come in on, of which `first` was already read.
     #[must_use]
-    pub fn new(stream: Stream, first: BytesMut) -> Self {
-        Self { stream, unread: first, body: Decoder::ENDED, owed: b"", turn: 0, reader: None, watcher: None }
+    pub const fn of_client(stream: Stream, first: BytesMut) -> Self {
+        Self::new(stream, first, true)
+    }
+
+    /// For a connection that responses come in on.
+    #[must_use]
+    pub fn of_service(stream: Stream) -> Self {
+        Self::new(stream, BytesMut::new(), false)
+    }
+
+    const fn new(stream: Stream, first: BytesMut, requests: bool) -> Self {
+        let (body, owed) = (Decoder::ENDED, b"");
+        Self { stream, unread: first, body, requests, owed, turn: 0, reader: None, watcher: None }
     }
 
     /// A body begins. A sender that waits for a 100 gets one as soon as the body is asked for.
@@ -130,11 +143,17 @@ impl Inbound {
     }
 
     fn make_room(&mut self) {
+        let awaits_head = self.requests && self.body.has_ended();
+        if !awaits_head {
+            // A body is not read through a small window.
+            self.rest();
+        }
         if self.unread.capacity() == 0 {
-            self.unread = buffers::to_read();
+            self.unread = if awaits_head { buffers::to_read_head() } else { buffers::to_read() };
         }
         // What was read before is mostly written by now: then the whole buffer is free again.
-        let whole = self.unread.is_empty() && self.unread.try_reclaim(buffers::SIZE);
+        let size = if awaits_head { buffers::SMALL } else { buffers::SIZE };
+        let whole = self.unread.is_empty() && self.unread.try_reclaim(size);
         if !whole && self.unread.capacity().saturating_sub(self.unread.len()) < LEAST {
             self.unread.reserve(buffers::SIZE);
         }

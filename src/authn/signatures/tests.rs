@@ -46,18 +46,14 @@ fn no_worker_could_foretell_what_another_writes_down() {
 }
 
 #[test]
-fn as_many_are_known_as_were_promised_and_no_more_than_twice_as_many() {
-    let (mut ours, own) = (signatures(10), key(&RSA.public));
-    for number in 0..100 {
+fn the_latest_third_is_known_and_never_more_than_was_promised() {
+    let (mut ours, own) = (signatures(30), key(&RSA.public));
+    for number in 0..500 {
         note(&mut ours, &own, &number.to_string());
-        assert!(ours.good.recent.len() <= 10 && ours.good.older.len() <= 10);
+        assert!(ours.good.known.len() <= 30);
         for earlier in (0..=number).rev().take(10) {
-            assert!(ours.good.recent.len() + ours.good.older.len() <= 20);
             let mark = ours.mark(&own, &earlier.to_string()).unwrap();
-            assert!(
-                ours.good.recent.contains(&mark) || ours.good.older.contains(&mark),
-                "{earlier} at {number}"
-            );
+            assert!(ours.good.known.contains_key(&mark), "{earlier} at {number}");
         }
     }
 }
@@ -65,13 +61,25 @@ fn as_many_are_known_as_were_promised_and_no_more_than_twice_as_many() {
 #[test]
 fn as_many_in_turn_as_were_promised_are_all_known_on_the_second_turn() {
     let (mut ours, own) = (signatures(50), key(&RSA.public));
-    for turn in 0..5 {
+    for turn in 0..20 {
         for number in 0..50 {
             let known = knows(&mut ours, &own, &number.to_string());
             assert_eq!(known, turn > 0, "{number} at {turn}");
             if !known {
                 note(&mut ours, &own, &number.to_string());
             }
+        }
+    }
+}
+
+#[test]
+fn those_who_come_again_outlast_a_flood_of_others() {
+    let (mut ours, own) = (signatures(100), key(&RSA.public));
+    note(&mut ours, &own, "regular");
+    for number in 0..10_000 {
+        note(&mut ours, &own, &number.to_string());
+        if number % 30 == 0 {
+            assert!(knows(&mut ours, &own, "regular"), "{number}");
         }
     }
 }
@@ -88,7 +96,7 @@ fn bad_signatures_drive_out_no_good_ones_nor_the_other_way_round() {
         ours.note(mark, false);
         assert_eq!(ours.verdict(mark), Some(false));
     }
-    assert!(ours.bad.recent.len() + ours.bad.older.len() <= BAD * 2);
+    assert!(ours.bad.known.len() <= BAD);
     assert_eq!(ours.verdict(bad), None, "it was driven out");
     assert!(knows(&mut ours, &own, "good"));
     ours.note(bad, false);
@@ -118,4 +126,5 @@ fn what_nobody_asks_for_is_forgotten() {
     // A clock that was set back does not stop the forgetting.
     ours.purge(start);
     assert!(!knows(&mut ours, &own, "kept"));
+    assert_eq!(ours.good.known.capacity(), 0, "what is forgotten takes no room");
 }

@@ -5,6 +5,8 @@
 //! itself cannot notice. But the task can: it is polled, and neither we nor the service have anything to wait for.
 
 use crate::clock::patience::Patience;
+use crate::wire::buffers;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use std::cell::Cell;
@@ -99,26 +101,35 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     }
 }
 
-/// An answer in the making: as long as there is none, the client is not waited for.
-pub(super) async fn making<F: Future>(answer: F) -> F::Output {
-    let mut answer = std::pin::pin!(answer);
-    std::future::poll_fn(|cx| {
-        let polled = answer.as_mut().poll(cx);
+pin_project! {
+    /// An answer in the making: as long as there is none, the client is not waited for. No `async fn`, which would keep room for
+    /// the answer's future twice.
+    pub(super) struct Making<F> {
+        #[pin]
+        pub(super) answer: F,
+    }
+}
+
+impl<F: Future> Future for Making<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let polled = self.project().answer.poll(cx);
         SEEN.set(if polled.is_pending() { Seen::Ours } else { Seen::Taken });
         polled
-    })
-    .await
+    }
 }
 
 pin_project! {
-    /// The body of a response, which tells whether it is waited for.
+    /// The body of a response, which tells whether it is waited for. Its pieces wait for the connection's turn, and hold no
+    /// buffer meanwhile: with 100 streams whose client takes nothing that would be 7 MB.
     pub(super) struct Told<B> {
         #[pin]
         pub(super) body: B,
     }
 }
 
-impl<B: Body> Body for Told<B> {
+impl<B: Body<Data = Bytes>> Body for Told<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -128,7 +139,7 @@ impl<B: Body> Body for Told<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = self.project().body.poll_frame(cx);
         SEEN.set(if polled.is_pending() { Seen::Ours } else { Seen::Taken });
-        polled
+        polled.map_ok(|frame| frame.map_data(buffers::own))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -28,7 +28,7 @@ const ROOM: usize = 200 << 10;
 /// One side's view of a connection, and the other end of it.
 fn connection() -> (Inbound, UnixStream) {
     let (near, far) = UnixStream::pair().unwrap();
-    (Inbound::new(Stream::Unix(near), BytesMut::new()), far)
+    (Inbound::of_client(Stream::Unix(near), BytesMut::new()), far)
 }
 
 async fn head(inbound: &mut Inbound, heads: &mut HeadReader) -> Option<RequestHead> {
