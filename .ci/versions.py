@@ -16,8 +16,9 @@ SAME = [
     ("CHANGELOG.md", r"^## \[(\d[^\]]*)\]", VERSION),
     ("Dockerfile", r"^ARG VERSION=(\S+)$", VERSION),
     ("deploy/docker-compose.yml", r"image: sidegate:(\S+)", VERSION),
-    ("deploy/kubernetes/deployment.yaml", r"image: sidegate:(\S+)", VERSION),
-    ("deploy/kubernetes/kustomization.yaml", r"newTag: (\S+)", VERSION),
+    ("deploy/kubernetes/base/deployment.yaml", r"image: sidegate:(\S+)", VERSION),
+    ("deploy/kubernetes/base/kustomization.yaml", r"newTag: (\S+)", VERSION),
+    ("deploy/kubernetes/overlays/production/kustomization.yaml", r"newTag: (\S+)", VERSION),
     ("README.md", r"\bRust (\d+\.\d+)\b", RUST),
     ("CONTRIBUTING.md", r"\bRust (\d+\.\d+)\b", RUST),
 ]

@@ -11,6 +11,8 @@ import argparse
 import copy
 import json
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -22,15 +24,22 @@ DOCKERFILE = "Dockerfile"
 DOCKERIGNORE = ".dockerignore"
 COMPOSE = "deploy/docker-compose.yml"
 COMPOSE_CONFIG = "deploy/compose/sidegate.toml"
-KUBERNETES = "deploy/kubernetes"
+KUBERNETES = "deploy/kubernetes/base"
 DEPLOYMENT = f"{KUBERNETES}/deployment.yaml"
 SERVICE = f"{KUBERNETES}/service.yaml"
 POLICY = f"{KUBERNETES}/networkpolicy.yaml"
 KUSTOMIZATION = f"{KUBERNETES}/kustomization.yaml"
 KUBERNETES_CONFIG = f"{KUBERNETES}/config.toml"
 ECHO = f"{KUBERNETES}/service.py"
+PRODUCTION = "deploy/kubernetes/overlays/production"
+OVERLAY = f"{PRODUCTION}/kustomization.yaml"
+PATCH = f"{PRODUCTION}/deployment.yaml"
+BUDGET = f"{PRODUCTION}/poddisruptionbudget.yaml"
+SCALER = f"{PRODUCTION}/horizontalpodautoscaler.yaml"
+MONITOR = f"{PRODUCTION}/podmonitor.yaml"
+PRODUCTION_CONFIG = f"{PRODUCTION}/config.toml"
 FILES = [DOCKERFILE, DOCKERIGNORE, COMPOSE, COMPOSE_CONFIG, DEPLOYMENT, SERVICE, POLICY, KUSTOMIZATION,
-         KUBERNETES_CONFIG, ECHO]
+         KUBERNETES_CONFIG, ECHO, OVERLAY, PATCH, BUDGET, SCALER, MONITOR, PRODUCTION_CONFIG]
 HEALTHCHECK = ["/usr/local/bin/sidegate", "healthcheck"]
 CONFIG_PATH = "/etc/sidegate/config.toml"
 
@@ -316,6 +325,57 @@ def check_kustomization(kustomization, pod, found):
                   "sidegate-config must hold config.toml")
 
 
+def check_production(files, found):
+    """The overlay fits the base: what it selects, patches and mounts is there."""
+    base = yaml.safe_load(files[DEPLOYMENT])
+    labels = base["spec"]["template"]["metadata"]["labels"].items()
+    ports = {one["name"] for one in by_name(base["spec"]["template"]["spec"]["initContainers"], "sidegate")["ports"]}
+    overlay, patch = yaml.safe_load(files[OVERLAY]), yaml.safe_load(files[PATCH])
+    wanted = {"../../base"} | {Path(path).name for path in (BUDGET, SCALER, MONITOR)}
+    found.require("overlay-resources", set(overlay["resources"]) == wanted, f"resources must be {sorted(wanted)}")
+    found.require("overlay-patches", overlay["patches"] == [{"path": Path(PATCH).name}], "deployment.yaml is no patch")
+    merged = by_name(overlay["configMapGenerator"], "sidegate-config")
+    found.require("overlay-config", merged.get("behavior") == "merge" and merged.get("files") == ["config.toml"],
+                  "config.toml must take the place of the base's, under its name")
+    found.require("overlay-image", all("latest" != str(one.get("newTag")) for one in overlay["images"]), "a tag that moves")
+    budget = yaml.safe_load(files[BUDGET])["spec"]
+    found.require("budget", budget["selector"]["matchLabels"].items() <= labels and budget.get("maxUnavailable") == 1,
+                  "the PodDisruptionBudget misses the pods, or lets more than one go")
+    scaler = yaml.safe_load(files[SCALER])["spec"]
+    target = scaler["scaleTargetRef"]
+    found.require("scaler-target", (target["kind"], target["name"]) == ("Deployment", base["metadata"]["name"]),
+                  "the autoscaler has no such target")
+    found.require("scaler-bounds", 2 <= scaler["minReplicas"] <= scaler["maxReplicas"], "fewer than two replicas")
+    found.require("scaler-alone", patch["spec"].get("replicas", 0) is None, "replicas must be null: the autoscaler has them")
+    monitor = yaml.safe_load(files[MONITOR])["spec"]
+    found.require("monitor", monitor["selector"]["matchLabels"].items() <= labels
+                  and {one["port"] for one in monitor["podMetricsEndpoints"]} == {"admin"} <= ports,
+                  "the PodMonitor misses the admin port of the pods")
+    check_patch(patch, base, tomllib.loads(files[PRODUCTION_CONFIG]), tomllib.loads(files[KUBERNETES_CONFIG]), found)
+
+
+def check_patch(patch, base, config, base_config, found):
+    pod, base_pod = patch["spec"]["template"]["spec"], base["spec"]["template"]["spec"]
+    names = {one["name"] for one in base_pod["initContainers"] + base_pod["containers"]}
+    patched = [one["name"] for one in pod.get("initContainers", []) + pod.get("containers", [])]
+    found.require("patch-containers", patch["metadata"]["name"] == base["metadata"]["name"] and set(patched) <= names,
+                  "the patch names what the base has not: it would be added")
+    mounts = {mount["mountPath"]: mount for one in pod.get("initContainers", []) for mount in one.get("volumeMounts", [])}
+    secrets = {volume["name"] for volume in pod.get("volumes", []) if "secret" in volume}
+    named = [value for table in config.values() if isinstance(table, dict)
+             for key, value in table.items() if key.endswith("_file")]
+    inside = all(str(Path(path).parent) in mounts and mounts[str(Path(path).parent)]["name"] in secrets
+                 and mounts[str(Path(path).parent)].get("readOnly") is True for path in named)
+    found.require("patch-secrets", bool(named) and inside, "a *_file of config.toml is not in a mounted Secret")
+    owned = pod.get("securityContext", {}).get("fsGroup") == base_pod["securityContext"]["runAsGroup"]
+    closed = all(volume["secret"].get("defaultMode", 0o644) & 0o007 == 0 for volume in pod["volumes"] if "secret" in volume)
+    found.require("patch-modes", owned and closed, "the Secret's files must be the group's, and nobody else's")
+    same = all(config[table]["listen"] == base_config[table]["listen"] for table in ("server", "admin"))
+    same = same and config["upstreams"] == base_config["upstreams"]
+    same = same and shutdown(config) == shutdown(base_config)
+    found.require("patch-ports", same, "listeners, upstreams and shutdown must be those that the base's manifests fit")
+
+
 def check_echo(files, found):
     try:
         compile(files[ECHO], ECHO, "exec")
@@ -329,26 +389,56 @@ def check_echo(files, found):
 
 def check_schemas(files, found):
     """Validates the manifests with kubernetes-validate, where it is installed; says whether it is."""
+    for path in (DEPLOYMENT, SERVICE, POLICY, BUDGET, SCALER):
+        for manifest in yaml.safe_load_all(files[path]):
+            if not check_schema(path, manifest, found):
+                return False
+    return True
+
+
+def check_schema(where, manifest, found):
+    """Validates one manifest, if kubernetes-validate is installed; says whether it is."""
     try:
         import kubernetes_validate
     except ImportError:
         return False
-    for path in (DEPLOYMENT, SERVICE, POLICY):
-        for manifest in yaml.safe_load_all(files[path]):
-            try:
-                kubernetes_validate.validate(copy.deepcopy(manifest), "1.30", strict=True)
-                why = ""
-            except kubernetes_validate.ValidationError as error:
-                why = f"{'.'.join(map(str, error.path))}: {error.message}"
-            found.require("schema", not why, f"{path}: {why}")
+    try:
+        kubernetes_validate.validate(copy.deepcopy(manifest), "1.30", strict=True)
+        why = ""
+    except kubernetes_validate.ValidationError as error:
+        why = f"{'.'.join(map(str, error.path))}: {error.message}"
+    found.require("schema", not why, f"{where}: {why}")
     return True
+
+
+def rendered():
+    """What kubectl makes of base and overlay, where it is installed: what is wrong with it, and whether it was looked at."""
+    if not shutil.which("kubectl"):
+        return [], False
+    wrong = []
+    for folder in (KUBERNETES, PRODUCTION):
+        made = subprocess.run(["kubectl", "kustomize", ROOT / folder], capture_output=True, text=True, check=False)
+        if made.returncode:
+            wrong.append(("rendered", f"{folder}: {made.stderr.strip()}"))
+            continue
+        things = list(yaml.safe_load_all(made.stdout))
+        found = Findings()
+        for thing in things:
+            if thing["kind"] == "Deployment":
+                pod = thing["spec"]["template"]["spec"]
+                for container in pod["initContainers"] + pod["containers"]:
+                    check_hardened_container(container, pod, found)
+            if thing["kind"] != "PodMonitor":  # its schema is the operator's
+                check_schema(f"{folder}, rendered", thing, found)
+        wrong += found.breaches
+    return wrong, True
 
 
 def check(files):
     """Every rule on these files: the findings, and whether the Kubernetes schemas were there to help."""
     found = Findings()
     schemas = False
-    for rules in (check_dockerfile, check_context, check_compose, check_kubernetes, check_echo, check_schemas):
+    for rules in (check_dockerfile, check_context, check_compose, check_kubernetes, check_production, check_echo, check_schemas):
         try:
             schemas = rules(files, found)
         except Exception as error:  # a file so broken that it cannot be looked at is broken
@@ -429,6 +519,24 @@ MUTATIONS = [
     ("kustomize-volumes", KUSTOMIZATION, "name: sidegate-config", "name: config"),
     ("kustomize-files", KUSTOMIZATION, "- service.py", "- missing.py"),
     ("kustomize-config", KUSTOMIZATION, "- config.toml", "- service.py"),
+    ("overlay-resources", OVERLAY, "  - podmonitor.yaml\n", ""),
+    ("overlay-patches", OVERLAY, "  - path: deployment.yaml", "  - path: other.yaml"),
+    ("overlay-config", OVERLAY, "behavior: merge", "behavior: create"),
+    ("overlay-image", OVERLAY, "newTag: 0.1.0", "newTag: latest"),
+    ("budget", BUDGET, "maxUnavailable: 1", "maxUnavailable: 100%"),
+    ("budget", BUDGET, "name: app\n", "name: other\n"),
+    ("scaler-target", SCALER, "kind: Deployment", "kind: StatefulSet"),
+    ("scaler-bounds", SCALER, "minReplicas: 3", "minReplicas: 1"),
+    ("scaler-alone", PATCH, "replicas: null", "replicas: 2"),
+    ("monitor", MONITOR, "port: admin", "port: http"),
+    ("patch-containers", PATCH, "- name: sidegate\n", "- name: gate\n"),
+    ("patch-secrets", PATCH, "mountPath: /etc/sidegate-secrets", "mountPath: /run/secrets"),
+    ("patch-secrets", PATCH, "readOnly: true", "readOnly: false"),
+    ("patch-modes", PATCH, "defaultMode: 0440", "defaultMode: 0444"),
+    ("patch-modes", PATCH, "fsGroup: 65532", "fsGroup: 1000"),
+    ("patch-ports", PRODUCTION_CONFIG, "0.0.0.0:9090", "0.0.0.0:9091"),
+    ("patch-ports", PRODUCTION_CONFIG, 'grace = "10s"', 'grace = "60s"'),
+    ("schema", SCALER, "minReplicas: 3", 'minReplicas: "three"'),
     ("echo-syntax", ECHO, "def main():", "def main("),
     ("echo-loopback", ECHO, 'environ.get("HOST", "127.0.0.1")', 'environ.get("HOST", "0.0.0.0")'),
     ("unreadable", COMPOSE, "services:", "services: ["),
@@ -470,8 +578,12 @@ def main():
     if arguments.self_test:
         return self_test(files)
     found, schemas = check(files)
+    wrong, drawn = rendered()
+    found.breaches += wrong
     for rule, why in found.breaches:
         print(f"FAIL {rule}: {why}")
+    if not drawn:
+        print("SKIPPED: kubectl is not installed: what kustomize makes of base and overlay is not looked at")
     help_of = "with" if schemas else "without (kubernetes-validate is not installed)"
     print(f"deploy/check.py: {len(FILES)} files, {len(found.rules)} rules, {len(found.breaches)} breaches, "
           f"{help_of} the Kubernetes schemas")
