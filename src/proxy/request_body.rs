@@ -8,31 +8,51 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Why a request body broke off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyFault {
     /// It is longer than the limit.
-    #[error("the request body is larger than the limit")]
     TooLarge,
     /// Its framing is broken.
-    #[error("the framing of the request body is broken")]
     Malformed,
     /// The client sends nothing any more.
-    #[error("the request body has stopped")]
     Stopped,
     /// The client went away.
-    #[error("the client went away in mid body")]
     Aborted,
     /// Its lease is over.
-    #[error("the credential is not good any more")]
     Over(Over),
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::TooLarge => "the request body is larger than the limit",
+            Self::Malformed => "the framing of the request body is broken",
+            Self::Stopped => "the request body has stopped",
+            Self::Aborted => "the client went away in mid body",
+            Self::Over(_) => "the credential is not good any more",
+        })
+    }
+}
+
+/// Nobody wants the response any more (RFC 9113 §7).
+static CANCEL: LazyLock<h2::Error> = LazyLock::new(|| h2::Reason::CANCEL.into());
+
+/// What breaks off towards an HTTP/2 service is reset with the code that is found among its causes, and else with
+/// `INTERNAL_ERROR`, which a gRPC service takes for a failure.
+impl Error for BodyFault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*CANCEL)
+    }
 }
 
 /// Where a client's body comes from.

@@ -57,6 +57,8 @@ mod forward;
 #[cfg(test)]
 mod forwarded;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod headers;
 #[cfg(test)]
 mod hosts;
@@ -103,6 +105,8 @@ mod slow;
 #[cfg(test)]
 mod smuggling;
 mod streaming;
+#[cfg(test)]
+mod streams_http2;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod faulty;
 pub mod frames;
 pub mod gate;
+pub mod grpc;
 pub mod http2;
 pub mod idp;
 pub mod keys;
