@@ -9,12 +9,13 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-METRICS = HERE.parents[1] / "src/telemetry/metrics.rs"
+METRICS = HERE.parents[1] / "src/telemetry/metrics"
 SUFFIXES = ("_bucket", "_sum", "_count")
 
 
 def unknown(text):
-    known = set(re.findall(r'"(sidegate_[a-z_]+)"', METRICS.read_text()))
+    sources = [METRICS.with_suffix(".rs"), *METRICS.glob("*.rs")]
+    known = {name for path in sources for name in re.findall(r'"(sidegate_[a-z_]+)"', path.read_text())}
     named = {re.sub("|".join(f"{s}$" for s in SUFFIXES), "", name) for name in re.findall(r"\bsidegate_[a-z_]+", text)}
     return sorted(named - known)
 

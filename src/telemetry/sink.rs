@@ -2,13 +2,16 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 /// How many chunks may wait; each is a few lines, at most a worker's buffer.
 const QUEUE: usize = 4096;
+
+/// How many bytes may wait: what a reader that has stopped may cost in memory.
+const MOST_BYTES: usize = 4 << 20;
 
 enum Message {
     Lines(Vec<u8>),
@@ -20,6 +23,7 @@ enum Message {
 pub struct Sink {
     queue: SyncSender<Message>,
     lost: Arc<AtomicU64>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Sink {
@@ -34,21 +38,29 @@ impl Sink {
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         let (queue, messages) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let failed = Arc::clone(&lost);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (failed, written) = (Arc::clone(&lost), Arc::clone(&waiting));
         let spawned = thread::Builder::new()
             .name("sidegate-log".to_owned())
-            .spawn(move || drain(&messages, writer, &failed));
+            .spawn(move || drain(&messages, writer, (&failed, &written)));
         // Without the thread the receiver is gone and every line counts as lost: the gate still works.
         drop(spawned);
-        Self { queue, lost }
+        Self { queue, lost, waiting }
     }
 
     /// Hands over whole lines.
     pub fn write(&self, lines: Vec<u8>) {
+        let length = lines.len();
+        // Several threads may find room for one at the same time; then there is a little more than the most.
+        if self.waiting.load(Ordering::Relaxed).saturating_add(length) > MOST_BYTES {
+            return count(&self.lost, &lines);
+        }
+        self.waiting.fetch_add(length, Ordering::Relaxed);
         if let Err(
             TrySendError::Full(Message::Lines(lines)) | TrySendError::Disconnected(Message::Lines(lines)),
         ) = self.queue.try_send(Message::Lines(lines))
         {
+            self.waiting.fetch_sub(length, Ordering::Relaxed);
             count(&self.lost, &lines);
         }
     }
@@ -74,7 +86,7 @@ fn count(lost: &AtomicU64, lines: &[u8]) {
     lost.fetch_add(u64::try_from(lines).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-fn drain(messages: &Receiver<Message>, mut writer: impl Write, lost: &AtomicU64) {
+fn drain(messages: &Receiver<Message>, mut writer: impl Write, (lost, waiting): (&AtomicU64, &AtomicUsize)) {
     while let Ok(message) = messages.recv() {
         match message {
             // A closed pipe or a full disk must not end the gate.
@@ -82,6 +94,7 @@ fn drain(messages: &Receiver<Message>, mut writer: impl Write, lost: &AtomicU64)
                 if writer.write_all(&lines).and_then(|()| writer.flush()).is_err() {
                     count(lost, &lines);
                 }
+                waiting.fetch_sub(lines.len(), Ordering::Relaxed);
             }
             Message::Flush(done) => {
                 done.try_send(()).ok();
@@ -149,6 +162,18 @@ mod tests {
             sink.write(b"line\n".to_vec());
         }
         assert!((90..=100).contains(&sink.lost()), "{}", sink.lost());
+        drop(release);
+    }
+
+    #[test]
+    fn not_more_memory_waits_than_that() {
+        let (release, stuck) = channel();
+        let sink = Sink::new(Stuck(stuck));
+        let line = [vec![b'x'; super::MOST_BYTES / 16 - 1], vec![b'\n']].concat();
+        for _ in 0..20 {
+            sink.write(line.clone());
+        }
+        assert_eq!(sink.lost(), 4);
         drop(release);
     }
 }

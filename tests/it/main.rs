@@ -75,6 +75,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod notify;
 #[cfg(test)]
 mod path_settings;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,7 @@ pub struct Gate {
     child: Mutex<Child>,
     id: u32,
     lines: Arc<Mutex<Vec<String>>>,
+    paused: Arc<AtomicBool>,
     servers: Vec<String>,
     admin: String,
     /// Its configuration and files.
@@ -74,14 +76,17 @@ impl Gate {
             .spawn()
             .unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let readers =
-            [collect(child.stdout.take().unwrap(), &lines), collect(child.stderr.take().unwrap(), &lines)];
+        let paused = Arc::new(AtomicBool::new(false));
+        let readers = [
+            collect(child.stdout.take().unwrap(), &lines, &paused),
+            collect(child.stderr.take().unwrap(), &lines, &paused),
+        ];
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = listening(&lines.lock().unwrap());
             if let Some((servers, admin)) = found {
                 let id = child.id();
-                return Ok(Self { child: Mutex::new(child), id, lines, servers, admin, setup });
+                return Ok(Self { child: Mutex::new(child), id, lines, paused, servers, admin, setup });
             }
             if let Some(status) = child.try_wait().unwrap() {
                 for reader in readers {
@@ -111,6 +116,11 @@ impl Gate {
     /// Everything it printed so far.
     pub fn log_lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// Nobody reads any more what it prints.
+    pub fn stop_reading(&self) {
+        self.paused.store(true, Ordering::SeqCst);
     }
 
     /// Log lines that are JSON objects.
@@ -288,11 +298,15 @@ impl Drop for Gate {
 fn collect(
     source: impl Read + Send + 'static,
     lines: &Arc<Mutex<Vec<String>>>,
+    paused: &Arc<AtomicBool>,
 ) -> std::thread::JoinHandle<()> {
-    let lines = Arc::clone(lines);
+    let (lines, paused) = (Arc::clone(lines), Arc::clone(paused));
     std::thread::spawn(move || {
         for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
             lines.lock().unwrap().push(String::from_utf8_lossy(&line).into_owned());
+            while paused.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
         }
     })
 }
