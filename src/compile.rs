@@ -169,6 +169,7 @@ pub fn compile(config: &Config, world: &World, problems: &mut Problems) -> Optio
             body_bytes: config.server.limits.body_bytes.0,
             body_timeout: config.server.limits.body_timeout.0,
             headers: usize::from(config.server.limits.headers),
+            header_bytes: server::header_bytes(config),
         },
         stores,
         figures,

@@ -342,10 +342,19 @@ fn preflight(generation: &Generation, asked: &Asked<'_>) -> Result<Option<Box<Re
 
 /// The only form of host and path that there is from here on.
 fn target(generation: &Generation, head: &Parts) -> Result<Target, Denial> {
-    if head.headers.len() > generation.headers {
+    let too_many = head.headers.len() > generation.headers;
+    if too_many || (head.version == Version::HTTP_2 && list_size(head) > generation.header_bytes) {
         return Err(Denial::new(Reason::HeadTooLarge));
     }
     Target::parse(generation.paths, head.version, &head.method, &head.uri, &head.headers)
+}
+
+/// The size of a head of HTTP/2 as its limit counts it: 32 bytes more for each field (RFC 9113 §6.5.2). Of HTTP/1.1 the bytes
+/// were counted when they came.
+fn list_size(head: &Parts) -> usize {
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len()));
+    let aim = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    fields.map(|field| field.saturating_add(32)).fold(aim, usize::saturating_add)
 }
 
 /// Finds the credential.

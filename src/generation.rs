@@ -152,6 +152,8 @@ pub struct Generation {
     pub body_timeout: Duration,
     /// Fields of a request head.
     pub headers: usize,
+    /// Its bytes, over HTTP/2.
+    pub header_bytes: usize,
 }
 
 impl Generation {

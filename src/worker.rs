@@ -258,8 +258,9 @@ impl Worker {
             tokio::time::sleep(DRAIN_TICK).await;
             let now = Instant::now();
             // A connection that carries tunnels as streams may carry requests as well.
-            let tunnels = tally.tunnels.value().saturating_sub(self.multiplexed_tunnels());
-            let served = tally.connections.value() <= tunnels;
+            let (streams, resting) = self.multiplexed();
+            let tunnels = tally.tunnels.value().saturating_sub(streams);
+            let served = tally.connections.value() <= tunnels.saturating_add(resting);
             if (served && now >= self.last_call()) || now >= deadline {
                 break;
             }
@@ -272,12 +273,13 @@ impl Worker {
         }
     }
 
-    /// How many tunnels are no connections of their own.
-    fn multiplexed_tunnels(&self) -> u64 {
+    /// How many tunnels are streams of a connection, and how many connections carry nothing but such tunnels.
+    fn multiplexed(&self) -> (u64, u64) {
         let retired = self.retired.borrow();
-        let before = retired.iter().filter_map(Weak::upgrade).map(|drain| drain.multiplexed_tunnels());
-        let tunnels = before.fold(self.terms().drain.multiplexed_tunnels(), usize::saturating_add);
-        u64::try_from(tunnels).unwrap_or(u64::MAX)
+        let before = retired.iter().filter_map(Weak::upgrade).map(|drain| drain.multiplexed());
+        let sum = |(a, b): (usize, usize), (c, d)| (a.saturating_add(c), b.saturating_add(d));
+        let (tunnels, resting) = before.fold(self.terms().drain.multiplexed(), sum);
+        (u64::try_from(tunnels).unwrap_or(u64::MAX), u64::try_from(resting).unwrap_or_default())
     }
 
     fn terms(&self) -> Terms {

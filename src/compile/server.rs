@@ -111,6 +111,11 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
+/// The largest request head.
+pub(super) fn header_bytes(config: &Config) -> usize {
+    usize::try_from(config.server.limits.header_bytes.0).unwrap_or(usize::MAX)
+}
+
 /// Whose `X-Forwarded-*` is believed.
 pub(super) fn trusted(config: &Config) -> Vec<IpNet> {
     config.server.trusted_proxies.iter().map(|network| network.0).collect()

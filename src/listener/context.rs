@@ -6,8 +6,8 @@ use crate::gateway::{Gateway, Via};
 use crate::headers::forwarded::Provenance;
 use crate::peer::Peer;
 use crate::proxy::response_body::InFlight;
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -22,8 +22,29 @@ pub struct Drain {
     begin: Notify,
     tunnels_end: Cell<bool>,
     end_tunnels: Notify,
-    /// Tunnels that are no connections, but streams of one.
-    multiplexed: Cell<usize>,
+    /// Connections with tunnels that are streams of theirs.
+    multiplexed: RefCell<Vec<Weak<Streams>>>,
+}
+
+/// What goes on on one connection.
+#[derive(Debug, Default)]
+struct Streams {
+    /// Requests on their way, tunnels among them.
+    in_flight: Rc<Cell<usize>>,
+    /// Tunnels that are no connections, but streams of this one.
+    tunnels: Cell<usize>,
+    /// Whether the worker's draining knows it.
+    is_known: Cell<bool>,
+}
+
+/// A tunnel that is a stream of a connection, as long as it is open.
+#[derive(Debug)]
+pub struct Multiplexed(Rc<Streams>);
+
+impl Drop for Multiplexed {
+    fn drop(&mut self) {
+        self.0.tunnels.set(self.0.tunnels.get().saturating_sub(1));
+    }
 }
 
 impl Drain {
@@ -59,15 +80,17 @@ impl Drain {
         after(self.since(), PATIENCE)
     }
 
-    /// Counts a tunnel that is a stream of a connection: one more, or one less.
-    pub fn multiplexed(&self, change: isize) {
-        self.multiplexed.set(self.multiplexed.get().saturating_add_signed(change));
-    }
-
-    /// How many tunnels are streams of a connection.
+    /// How many tunnels are streams of a connection, and how many connections carry nothing but such tunnels.
     #[must_use]
-    pub const fn multiplexed_tunnels(&self) -> usize {
-        self.multiplexed.get()
+    pub fn multiplexed(&self) -> (usize, usize) {
+        let mut connections = self.multiplexed.borrow_mut();
+        connections.retain(|streams| streams.strong_count() > 0);
+        let all = connections.iter().filter_map(Weak::upgrade);
+        all.fold((0, 0), |(tunnels, resting), streams| {
+            let own = streams.tunnels.get();
+            let rests = own > 0 && own == streams.in_flight.get();
+            (tunnels.saturating_add(own), resting.saturating_add(rests.into()))
+        })
     }
 
     /// Tells every tunnel to close.
@@ -94,7 +117,7 @@ pub struct Context {
     pub drain: Rc<Drain>,
     /// What requests of this connection have in common.
     pub via: Via,
-    in_flight: Rc<Cell<usize>>,
+    streams: Rc<Streams>,
 }
 
 impl Context {
@@ -109,20 +132,30 @@ impl Context {
         Self {
             gateway,
             drain,
-            via: Via { peer, provenance, certificate, opening: std::cell::RefCell::default() },
-            in_flight: Rc::default(),
+            via: Via { peer, provenance, certificate, opening: RefCell::default() },
+            streams: Rc::default(),
         }
     }
 
     /// Counts a request until the answer is dropped.
     #[must_use]
     pub fn request(&self) -> InFlight {
-        InFlight::new(&self.in_flight)
+        InFlight::new(&self.streams.in_flight)
+    }
+
+    /// Counts a tunnel that is a stream of this connection; its request is still counted.
+    #[must_use]
+    pub fn multiplex(&self) -> Multiplexed {
+        self.streams.tunnels.set(self.streams.tunnels.get().saturating_add(1));
+        if !self.streams.is_known.replace(true) {
+            self.drain.multiplexed.borrow_mut().push(Rc::downgrade(&self.streams));
+        }
+        Multiplexed(Rc::clone(&self.streams))
     }
 
     /// Whether no request is on its way.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.in_flight.get() == 0
+        self.streams.in_flight.get() == 0
     }
 }

@@ -48,9 +48,18 @@ fn heads_of_too_many_bytes() {
     // Over HTTP/2 as well.
     let mut client = Http2::connect(gate.address());
     assert_eq!(client.get("/", &[("x-long", &"x".repeat(3000))]).status, 200);
-    let long = "x".repeat(5000);
+    let reply = client.get("/h2", &[("x-long", &"x".repeat(5000))]);
+    assert_eq!((reply.status, reply.header("content-type")), (431, Some("application/problem+json")));
+    assert_eq!(gate.access_to("/h2")["reason"], "head_too_large");
+    // Each field counts 32 bytes more (RFC 9113 §6.5.2).
+    let short: Vec<(String, String)> =
+        (0..80).map(|number| (format!("x-{number}"), "x".repeat(20))).collect();
+    let short: Vec<(&str, &str)> = short.iter().map(|(name, value)| (&**name, &**value)).collect();
+    assert_eq!(client.get("/h2", &short).status, 431);
+    // Twice as much is refused before it is read.
+    let far = "x".repeat(20_000);
     let request =
-        crate::support::http2::request("GET", "http://gate.test/", &[("x-long", &long)], Frames::default());
+        crate::support::http2::request("GET", "http://gate.test/", &[("x-long", &far)], Frames::default());
     let reply = client.try_request(request);
     assert!(reply.is_err() || reply.unwrap().status == 431);
     assert_eq!(service.requests().len(), 2);

@@ -172,6 +172,37 @@ fn it_ends_with_its_token_and_with_the_gate() {
 }
 
 #[test]
+fn a_drain_does_not_wait_for_tunnels_but_for_requests_beside_them() {
+    let (release, held) = std::sync::mpsc::channel();
+    let held = std::sync::Mutex::new(held);
+    let service = Service::start(move |exchange| {
+        if exchange.target() == "/held" {
+            held.lock().unwrap().recv().ok();
+            return exchange.ok("held");
+        }
+        echo(exchange)
+    });
+    let gate = Setup::public(&service).with("[server.shutdown]\ngrace = \"20s\"").start();
+    let mut client = connect(&gate);
+    let (_, tunnel) = ask(&mut client, WS, &[]);
+    let mut tunnel = tunnel.unwrap();
+    echoes(&mut tunnel, "open");
+    let waiting = std::thread::spawn(move || client.get("/held", &[]));
+    service.begun(1);
+    gate.terminate();
+    throughout("the tunnel goes on beside a request", Duration::from_millis(700), || {
+        echoes(&mut tunnel, "still");
+        true
+    });
+    let asked = std::time::Instant::now();
+    release.send(()).unwrap();
+    assert_eq!(waiting.join().unwrap().body, b"held");
+    assert_eq!(frame(&mut tunnel).code(), Some(1001));
+    assert_eq!(gate.wait_exit(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(10), "it waited for the grace");
+}
+
+#[test]
 fn a_silent_tunnel_is_no_stalled_stream() {
     let service = Service::start(echo);
     let gate = Setup::public(&service).with("[server.limits]\nwrite_timeout = \"1s\"").start();

@@ -77,9 +77,9 @@ async fn tunnel(stream: Stream, opening: Box<Opening>, context: &Context) {
     let tunnel = Tunnel::new((stream, BytesMut::new()), (to_service, early));
     let tally = &context.gateway.recorder().tally;
     tally.tunnels.increment();
-    context.drain.multiplexed(1);
+    let multiplexed = context.multiplex();
     let bytes = tunnel.run(lease, context.drain.tunnels_ended()).await;
-    context.drain.multiplexed(-1);
+    drop(multiplexed);
     tally.tunnels.decrement();
     record.sent(bytes);
     drop(permit);
