@@ -9,7 +9,7 @@ pub mod hop_by_hop;
 pub mod trusted;
 
 use crate::telemetry::tracing::TraceFields;
-use crate::telemetry::tracing::context::TRACEPARENT;
+use crate::telemetry::tracing::context::{TRACEPARENT, TRACESTATE};
 use alias::{AliasSet, Sieve};
 use bytes::BufMut;
 use forwarded::{Provenance, Way, X_REQUEST_ID};
@@ -86,6 +86,9 @@ pub struct CleanHead {
     trailers: bool,
     websocket: bool,
 }
+
+/// What must not come in trailers: what frames, routes or authorizes a message, or says what it is part of.
+const LATE: [HeaderName; 7] = [COOKIE, SET_COOKIE, HOST, CONTENT_LENGTH, TRAILER, TRACEPARENT, TRACESTATE];
 
 /// How many fields a head can get from us besides those of the identity.
 const ROOM: usize = 9;
@@ -184,10 +187,8 @@ impl Hygiene {
     pub fn clean_trailers(&self, trailers: &mut HeaderMap) {
         hop_by_hop::remove(trailers, |_| true);
         self.strip(trailers, false);
-        let late = |name: &&HeaderName| {
-            self.credential_aliases.contains(name.as_str())
-                || [COOKIE, SET_COOKIE, HOST, CONTENT_LENGTH, TRAILER].contains(*name)
-        };
+        let late =
+            |name: &&HeaderName| self.credential_aliases.contains(name.as_str()) || LATE.contains(name);
         let refused: Vec<HeaderName> = trailers.keys().filter(late).cloned().collect();
         for name in refused {
             trailers.remove(name);

@@ -17,6 +17,9 @@ use std::time::Instant;
 /// Random bytes for one request: a trace, our span, and that of the call to the service.
 const IDS: usize = 32;
 
+/// A `tracestate` up to this length stands in spans (W3C Trace Context §3.3.1.5); a longer one passes to the service only.
+const LONGEST_STATE: usize = 512;
+
 /// One worker's store of ids.
 pub type TraceIds = Random<IDS>;
 
@@ -127,7 +130,8 @@ impl Tracer {
             Some(caller) => caller.sampled && (trusted || self.is_in_share(&trace)),
             None => self.is_in_share(&trace),
         };
-        let state = headers.get(TRACESTATE).filter(|_| sampled && caller.is_some()).cloned();
+        let is_short = |state: &&HeaderValue| state.len() <= LONGEST_STATE;
+        let state = headers.get(TRACESTATE).filter(|_| sampled && caller.is_some()).filter(is_short).cloned();
         Trace {
             queue: Arc::clone(&self.queue),
             id: trace,

@@ -206,6 +206,14 @@ fn a_client_cannot_speak_of_a_trace_in_any_other_way() {
         assert!(told.starts_with("00-") && told.ends_with("-01") && !told.contains(TRACE), "{name}: {told}");
         assert_eq!(seen.header("tracestate"), None, "{name}");
     }
+    // Nor in trailers.
+    let before = service.requests().len();
+    let mut client = gate.connect();
+    client.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\ntraceparent: late\r\ntracestate: a=b\r\nX-Sum: 1\r\n\r\n",
+    );
+    client.reply().expect(200, "trailers");
+    assert_eq!(service.request(before).trailers.names(), ["x-sum"]);
     // A field of ours is not the client's to remove.
     get("/")
         .header("traceparent", &sent("01"))
@@ -213,6 +221,21 @@ fn a_client_cannot_speak_of_a_trace_in_any_other_way() {
         .send(&gate)
         .expect(200, "hop");
     assert!(service.last().header("traceparent").is_some_and(|told| told.contains(TRACE)));
+}
+
+#[test]
+fn what_a_client_says_does_not_fill_the_memory() {
+    let (closed, service) = (ClosedPort::new(), Service::ok(""));
+    let gate = Setup::public(&service).with(&tracing(&format!("http://{}", closed.address()))).start();
+    let (long, mut client) = ("x".repeat(30_000), gate.connect());
+    let ask = get(&format!("/{long}")).header("traceparent", &sent("01")).header("tracestate", &long);
+    ask.on(&mut client).expect(200, "long words");
+    let before = gate.memory();
+    for _ in 0..1500 {
+        ask.on(&mut client).expect(200, "long words");
+    }
+    let grown = gate.memory().saturating_sub(before);
+    assert!(grown < 32 << 20, "the gate grew by {grown} bytes");
 }
 
 #[test]

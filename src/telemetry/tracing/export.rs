@@ -21,14 +21,14 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::sleep;
 
-/// How many requests may wait with their spans.
-const QUEUE: usize = 4096;
+/// How many requests may wait with their spans, a few KiB each at most.
+const QUEUE: usize = 2048;
 
 /// How many spans are sent at once, at most.
 const BATCH: usize = 512;
 
 /// How long spans are collected before they are sent.
-const LINGER: Duration = Duration::from_millis(250);
+const LINGER: Duration = Duration::from_millis(100);
 
 /// How long a collector may take to answer (the default of OpenTelemetry's exporters).
 const TIMEOUT: Duration = Duration::from_secs(10);

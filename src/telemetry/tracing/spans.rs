@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use std::time::Instant;
 
 /// Longer texts are cut off, in bytes: a path may have as many as a head.
-const LONGEST: usize = 1024;
+const LONGEST: usize = 512;
 
 /// The method on record of those that are not well known.
 const OTHER: &str = "_OTHER";
