@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Fields that frame or route a message, or that sidegate sets itself: no identity header may have such a name.
-const RESERVED: [&str; 19] = [
+const RESERVED: [&str; 21] = [
     "authorization",
     "connection",
     "content-length",
@@ -34,6 +34,8 @@ const RESERVED: [&str; 19] = [
     "proxy-connection",
     "set-cookie",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -41,6 +43,11 @@ const RESERVED: [&str; 19] = [
     "x-real-ip",
     "x-request-id",
 ];
+
+/// Whether requests are the same without it.
+fn is_dispensable(reserved: &str) -> bool {
+    matches!(reserved, "traceparent" | "tracestate" | "via" | "x-real-ip")
+}
 
 /// Whether a field of this name has a meaning of its own.
 fn is_reserved(folded: &str) -> bool {
@@ -184,10 +191,7 @@ fn hygiene(
                 format!("{entry:?} is neither a header name nor a prefix and \"*\""),
                 "write a name, or a prefix such as \"x-auth-*\"",
             );
-        } else if RESERVED
-            .iter()
-            .any(|reserved| strips(entry, reserved) && !matches!(*reserved, "x-real-ip" | "via"))
-        {
+        } else if RESERVED.iter().any(|reserved| strips(entry, reserved) && !is_dispensable(reserved)) {
             problems.error(
                 at.index(index),
                 format!("{entry:?} would strip a header that requests need"),

@@ -48,6 +48,15 @@ pub(super) fn draft(
     let environment = Arc::clone(&world.environment);
     let source = Source::from_config(written, |name| environment(name));
     let source = source.map_err(|error| source_problem(&error, written, at, problems)).ok()?;
+    let is_shared = matches!(source, Source::Secret(_) | Source::SecretFile(_));
+    if written.audience.iter().next().is_none() && !is_shared {
+        let hint = "set `audience` to what the issuer calls this service";
+        problems.warning(
+            at.clone(),
+            "tokens that the issuer made for other services are let in as well",
+            hint,
+        );
+    }
     if let Source::JwksFile(path) | Source::PublicKeyFile(path) | Source::SecretFile(path) = &source {
         world.making.depends_on(path);
     }

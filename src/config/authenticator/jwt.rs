@@ -32,7 +32,8 @@ pub struct Jwt {
     /// The exact `iss` values that are accepted; the first one is where OIDC discovery asks for keys.
     #[serde(default)]
     pub issuer: OneOrMany<String>,
-    /// The `aud` values that are accepted; one of them must be among the token's.
+    /// The `aud` values that are accepted; one of them must be among the token's. Default: any, and `check` warns of that where the
+    /// keys are an issuer's: its tokens for every other service would count here too (RFC 8725 §3.9).
     #[serde(default)]
     pub audience: OneOrMany<String>,
     /// Where the key set (RFC 7517) is fetched from. Exactly one source of keys; default: OIDC discovery at the issuer.
