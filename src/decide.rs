@@ -342,8 +342,8 @@ fn preflight(generation: &Generation, asked: &Asked<'_>) -> Result<Option<Box<Re
 
 /// The only form of host and path that there is from here on.
 fn target(generation: &Generation, head: &Parts) -> Result<Target, Denial> {
-    let too_many = head.headers.len() > generation.headers;
-    if too_many || (head.version == Version::HTTP_2 && list_size(head) > generation.header_bytes) {
+    let too_many = head.headers.len() > generation.limits.headers;
+    if too_many || (head.version == Version::HTTP_2 && list_size(head) > generation.limits.header_bytes) {
         return Err(Denial::new(Reason::HeadTooLarge));
     }
     Target::parse(generation.paths, head.version, &head.method, &head.uri, &head.headers)

@@ -326,8 +326,8 @@ impl Local {
     }
 
     fn body(&self, body: ClientBody) -> Result<RequestBody, Denial> {
-        let Generation { body_bytes, body_timeout, hygiene, .. } = &*self.generation;
-        let body = RequestBody::new(body, (*body_bytes, *body_timeout), Arc::clone(hygiene));
+        let Generation { limits, hygiene, .. } = &*self.generation;
+        let body = RequestBody::new(body, (limits.body_bytes, limits.body_timeout), Arc::clone(hygiene));
         if body.is_too_large() { Err(Denial::new(Reason::BodyTooLarge)) } else { Ok(body) }
     }
 

@@ -101,6 +101,19 @@ pub struct Member {
     pub optional: bool,
 }
 
+/// How large requests may be, and how slow.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest request body; 0 = unlimited.
+    pub body_bytes: u64,
+    /// How long a client may send nothing of it.
+    pub body_timeout: Duration,
+    /// Fields of a request head.
+    pub headers: usize,
+    /// Its bytes, over HTTP/2.
+    pub header_bytes: usize,
+}
+
 /// One compiled configuration. Every request is judged by one of them from its first byte to its last.
 #[derive(Debug)]
 pub struct Generation {
@@ -146,14 +159,8 @@ pub struct Generation {
     pub rate_fields: Fields,
     /// What browsers are told about other origins; none = it is the services' own business.
     pub cors: Option<Cors>,
-    /// The largest request body; 0 = unlimited.
-    pub body_bytes: u64,
-    /// How long a client may send nothing of it.
-    pub body_timeout: Duration,
-    /// Fields of a request head.
-    pub headers: usize,
-    /// Its bytes, over HTTP/2.
-    pub header_bytes: usize,
+    /// How large requests may be, and how slow.
+    pub limits: Limits,
 }
 
 impl Generation {

@@ -4,6 +4,7 @@
 use super::World;
 use crate::config::Config;
 use crate::config::problem::{KeyPath, Problems};
+use crate::generation::Limits;
 use crate::policy::Bypass;
 use crate::server_tls::{TlsError, follow, server_config};
 use crate::standing::{Fingerprint, Running};
@@ -111,9 +112,15 @@ fn is_address(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
-/// The largest request head.
-pub(super) fn header_bytes(config: &Config) -> usize {
-    usize::try_from(config.server.limits.header_bytes.0).unwrap_or(usize::MAX)
+/// How large requests may be, and how slow.
+pub(super) fn limits(config: &Config) -> Limits {
+    let written = &config.server.limits;
+    Limits {
+        body_bytes: written.body_bytes.0,
+        body_timeout: written.body_timeout.0,
+        headers: usize::from(written.headers),
+        header_bytes: usize::try_from(written.header_bytes.0).unwrap_or(usize::MAX),
+    }
 }
 
 /// Whose `X-Forwarded-*` is believed.

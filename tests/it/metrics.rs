@@ -94,7 +94,8 @@ fn the_process_is_known_under_the_usual_names() {
         found.unwrap_or_else(|| panic!("no {name}")).value
     };
     let resident = value("process_resident_memory_bytes");
-    assert!((resident - gate.memory() as f64).abs() < 8e6, "{resident}");
+    let known = u32::try_from(gate.memory()).unwrap();
+    assert!((resident - f64::from(known)).abs() < 8e6, "{resident}");
     assert!(value("process_open_fds") > 5.0 && value("process_max_fds") >= value("process_open_fds"));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((now - value("process_start_time_seconds")).abs() < 60.0);

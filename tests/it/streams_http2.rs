@@ -114,10 +114,7 @@ async fn connect(gate: &Gate) -> (SendRequest<Bytes>, JoinHandle<()>) {
 }
 
 /// Begins a request with a body.
-async fn begin(
-    client: &mut SendRequest<Bytes>,
-    path: &str,
-) -> (SendStream<Bytes>, h2::client::ResponseFuture) {
+fn begin(client: &mut SendRequest<Bytes>, path: &str) -> (SendStream<Bytes>, h2::client::ResponseFuture) {
     let request = http::Request::post(format!("http://gate.test{path}")).body(()).unwrap();
     let (response, body) = client.send_request(request, false).unwrap();
     (body, response)
@@ -140,7 +137,7 @@ fn every_byte_passes_as_it_comes() {
     for (gate, case) in gates(&http1, &http2) {
         runtime().block_on(patiently(case, async {
             let (mut client, _) = connect(&gate).await;
-            let (mut up, response) = begin(&mut client, "/echo").await;
+            let (mut up, response) = begin(&mut client, "/echo");
             let mut down = response.await.unwrap().into_body();
             for byte in b"slowly" {
                 // The next one is not sent before this one is back.
@@ -167,7 +164,7 @@ fn who_goes_away_takes_the_request_along_within_a_second() {
             let what = format!("{case}, {path}, {how}");
             runtime().block_on(patiently(&what, async {
                 let (mut client, driver) = connect(&gate).await;
-                let (mut up, response) = begin(&mut client, path).await;
+                let (mut up, response) = begin(&mut client, path);
                 send(&mut up, Bytes::from_static(b"x"), false).await;
                 let mut down = response.await.unwrap().into_body();
                 assert_eq!(next(&mut down).await.unwrap().unwrap(), "x", "{what}");
@@ -212,7 +209,7 @@ fn large_bodies_take_no_memory() {
             let piece = Bytes::from(vec![7; 1 << 16]);
             let mut before = 0;
             for size in [4 * MIB, SIZE] {
-                let (mut up, response) = begin(&mut client, "/echo").await;
+                let (mut up, response) = begin(&mut client, "/echo");
                 let sending = async {
                     for _ in 0..size / piece.len() {
                         send(&mut up, piece.clone(), false).await;

@@ -40,7 +40,7 @@ pub(super) fn families() -> Vec<MetricFamily> {
     families
 }
 
-/// Fields of `/proc/self/stat` (proc_pid_stat(5)).
+/// Fields of `/proc/self/stat` (`proc_pid_stat(5)`).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     cpu_ticks: u64,
