@@ -18,6 +18,8 @@ SAME = [
     ("deploy/docker-compose.yml", r"image: sidegate:(\S+)", VERSION),
     ("deploy/kubernetes/base/deployment.yaml", r"image: sidegate:(\S+)", VERSION),
     ("deploy/kubernetes/base/kustomization.yaml", r"newTag: (\S+)", VERSION),
+    ("deploy/helm/sidegate/Chart.yaml", r"^version: (\S+)", VERSION),
+    ("deploy/helm/sidegate/Chart.yaml", r"appVersion: (\S+)", VERSION),
     ("deploy/kubernetes/overlays/production/kustomization.yaml", r"newTag: (\S+)", VERSION),
     ("README.md", r"\bRust (\d+\.\d+)\b", RUST),
     ("CONTRIBUTING.md", r"\bRust (\d+\.\d+)\b", RUST),
