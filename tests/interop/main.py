@@ -15,6 +15,7 @@ import time
 import traceback
 from pathlib import Path
 
+import check_bodies
 import check_grpc
 import check_keys
 import check_opaque
@@ -32,6 +33,7 @@ GROUPS = {
     "keys": check_keys.run,
     "service": check_service.run,
     "grpc": check_grpc.run,
+    "bodies": check_bodies.run,
 }
 
 
