@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::load::Loaded;
 use crate::config::problem::Problems;
 use crate::config::server::Server;
+use crate::descriptors::{self, Granted};
 use crate::facade::{self, Facade};
 use crate::generation::Generation;
 use crate::notify::Notifier;
@@ -195,6 +196,7 @@ impl Running {
                 "INSECURE: --insecure-bypass judges nobody and believes every identity header; for development only"
             );
         }
+        allow_descriptors(&config);
         compiled.standing.begin();
         let site = site(&config, &compiled, audit.as_ref());
         let Compiled { generation, tls, standing, .. } = compiled;
@@ -272,6 +274,7 @@ impl Running {
             let next = Facade::new(Arc::clone(&generation), Arc::clone(tally), Arc::clone(&self.clock));
             *current.borrow_mut() = Rc::new(next);
         }
+        allow_descriptors(&config);
         self.workers.resize(config.server.limits.connections);
         let connections_anew =
             !is_same(&for_connections(&self.config.server), &for_connections(&config.server));
@@ -316,6 +319,21 @@ impl Running {
         }
         tracing::info!(?exit, "ended");
         exit
+    }
+}
+
+/// Makes room for as many connections as there may be.
+fn allow_descriptors(config: &Config) {
+    let connections = config.server.limits.connections;
+    let granted = descriptors::raise(connections);
+    if granted.is_short() {
+        let Granted { limit, needed } = granted;
+        tracing::warn!(
+            connections,
+            limit,
+            needed,
+            "server.limits.connections can need more file descriptors than may be open: raise the hard limit (ulimit -Hn)"
+        );
     }
 }
 

@@ -4,38 +4,37 @@
 //! There is no other order anywhere. The gateway decides like this on what it verifies, `sidegate explain` and `sidegate
 //! test` on what they are told. Whoever is asked on the way is a [`Witness`], and whoever looks on an [`Observer`].
 
-use crate::allowance::Allowance;
-use crate::assertion::claims::Subject;
-use crate::authn::claims::subject;
-use crate::authn::credential::{Carrier, Places};
+mod manner;
+mod observer;
+mod outgoing;
+mod witness;
+
+pub use manner::Manner;
+pub use observer::Observer;
+pub use witness::{Authorities, Witness};
+
+use crate::authn::credential::Carrier;
 use crate::certificate::{self, Certificate};
 use crate::clock::UnixTime;
 use crate::config::policy::Mode;
 use crate::denial::{Denial, Reason};
-use crate::entitle::{Entitled, entitle};
-use crate::entitlements::Entitlements;
+use crate::entitle::Entitled;
 use crate::facts::{Facts, Holder};
 use crate::generation::{Candidate, Generation, Lookup};
 use crate::headers::forwarded::Provenance;
 use crate::headers::trusted::Prepared;
 use crate::headers::{CleanHead, Cleaning};
-use crate::policy::rate::{Asker, RateLimit};
+use crate::policy::rate::Asker;
 use crate::policy::{Asking, Permit, Route, route};
-use crate::proxy::websocket::{Extended, Handshake, Upgrade, upgrade};
-use crate::rates::{Charge, Limiter};
-use crate::sessions::{Session, Sessions};
+use crate::sessions::Session;
 use crate::target::Target;
-use crate::telemetry::tally::Tally;
 use crate::telemetry::tracing::TraceFields;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN};
+use http::header::{HeaderMap, HeaderValue, ORIGIN};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{Method, Response, Version};
-use std::borrow::Cow;
-use std::mem;
+use http::{Response, Version};
+use outgoing::{assert, prepare_entitled, rewrite};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// A request as it has arrived.
 #[derive(Debug)]
@@ -56,100 +55,6 @@ pub struct Arrival<'a> {
     pub request_id: HeaderValue,
     /// What the service is told of the trace that it is part of.
     pub trace: Option<TraceFields>,
-}
-
-/// Who knows what a decision depends on besides the request and the rules: sessions and authorities in a gate.
-pub trait Witness {
-    /// Who is asking, if a credential was found. It is asked only where the rule wants one.
-    ///
-    /// # Errors
-    /// Why the credential is refused, and the place of the authenticator that says so.
-    fn identify(
-        &self,
-        route: &Route,
-        candidate: Option<&Candidate<'_>>,
-        at: UnixTime,
-        client: Option<IpAddr>,
-    ) -> impl Future<Output = Result<Option<Rc<Session>>, (usize, Denial)>>;
-
-    /// What is known about the customer besides the token. It is asked only where the rule or a header depends on it.
-    ///
-    /// # Errors
-    /// `capability_missing` and `authority_unavailable`.
-    fn facts(&self, session: &Rc<Session>, at: UnixTime) -> impl Future<Output = Result<Entitled, Denial>>;
-
-    /// Counts the request against these limits: what is left of the tightest; none where nobody counts.
-    ///
-    /// # Errors
-    /// `authority_unavailable`.
-    fn charge(&self, charges: &[Charge]) -> impl Future<Output = Result<Option<Allowance>, Denial>>;
-}
-
-/// What a gate knows: the sessions of verified credentials, and whoever is asked about customers.
-#[derive(Clone, Copy, Debug)]
-pub struct Authorities<'a> {
-    /// Who verifies credentials, and remembers what they lead to.
-    pub sessions: &'a Sessions,
-    /// Where facts about customers are asked for.
-    pub entitlements: Option<&'a Arc<Entitlements>>,
-    /// Who counts requests with a limit.
-    pub limiter: Option<&'a Limiter>,
-    /// Counts the asking.
-    pub tally: &'a Tally,
-}
-
-impl Witness for Authorities<'_> {
-    async fn identify(
-        &self,
-        _: &Route,
-        candidate: Option<&Candidate<'_>>,
-        at: UnixTime,
-        client: Option<IpAddr>,
-    ) -> Result<Option<Rc<Session>>, (usize, Denial)> {
-        let Some(candidate) = candidate else { return Ok(None) };
-        let judged = self.sessions.authenticate(&candidate.authenticators, candidate.token(), at, client);
-        judged.await.map(Some)
-    }
-
-    async fn facts(&self, session: &Rc<Session>, at: UnixTime) -> Result<Entitled, Denial> {
-        let Some(entitlements) = self.entitlements else { return Ok(None) };
-        Box::pin(entitle(entitlements, session, at, self.tally)).await
-    }
-
-    async fn charge(&self, charges: &[Charge]) -> Result<Option<Allowance>, Denial> {
-        match self.limiter {
-            Some(limiter) => limiter.charge(charges, self.tally).await,
-            None => Ok(None),
-        }
-    }
-}
-
-/// Who looks on while a decision is made. It cannot change anything.
-pub trait Observer {
-    /// What the request is aimed at.
-    fn target(&mut self, _: &Target) {}
-    /// The rule that holds, and its place in the policy.
-    fn route(&mut self, _place: usize, _: &Route) {}
-    /// The manner of the request.
-    fn manner(&mut self, _: &Manner) {}
-    /// The rule wants a credential, and this was found.
-    fn credential(&mut self, _: Option<&Candidate<'_>>) {}
-    /// The place of the authenticator that judged the credential.
-    fn authenticator(&mut self, _place: usize) {}
-    /// Who is asking.
-    fn identified(&mut self, _: &Session) {}
-    /// Facts were asked for; none if it goes on without them.
-    fn facts(&mut self, _: Option<&Facts>) {}
-    /// The rule is about to judge this.
-    fn asking(&mut self, _: &Route, _: &Asking<'_>) {}
-    /// The request counts against that limit of the rule.
-    fn counted(&mut self, _: &RateLimit, _: &Charge) {}
-    /// What is left of the tightest limit.
-    fn limited(&mut self, _: &Allowance) {}
-    /// The request may pass.
-    fn allowed(&mut self) {}
-    /// The request would be refused for that, but passes in shadow mode.
-    fn would_deny(&mut self, _: &Denial) {}
 }
 
 /// A request that may go on, and what its answer depends on.
@@ -419,103 +324,4 @@ fn asking<'a>(session: Option<&'a Session>, facts: Option<&'a Facts>, asked: &As
 fn origin(headers: &HeaderMap) -> Option<&str> {
     let mut origins = headers.get_all(ORIGIN).iter();
     origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok())
-}
-
-/// The header fields in which facts have a part; they are made for each request.
-fn prepare_entitled(generation: &Generation, holder: Option<Holder<'_>>) -> Result<Option<Prepared>, Denial> {
-    let Some(holder) = holder.filter(|_| generation.tells_facts) else { return Ok(None) };
-    let fields = generation.identity_headers.prepare_entitled(&holder).map_err(|(attribute, unfit)| {
-        Denial::new(Reason::TokenClaim).because(format_args!("the attribute {attribute} {unfit}"))
-    })?;
-    Ok(Some(fields))
-}
-
-/// The signed word about who is asking, where services want one.
-fn assert(
-    generation: &Generation,
-    session: Option<&Session>,
-    at: UnixTime,
-) -> Result<Option<Prepared>, Denial> {
-    let (Some(assertions), Some(session)) = (&generation.assertions, session) else { return Ok(None) };
-    // Of an API key the session's subject is the key's id, for the log; the service is told about its holder.
-    let name = subject(&session.identity);
-    let name = name.as_deref().unwrap_or(&session.subject);
-    let subject = Subject { name, identity: &session.identity, ends: session.ends };
-    let asserted = assertions.assert(&subject, &session.known.assertion, at);
-    asserted.map(Some).map_err(|unsigned| Denial::new(Reason::AuthorityUnavailable).because(unsigned))
-}
-
-/// Takes the credential out where it must not go on, strips what a client may not say, sets what we say. A token that came
-/// as a subprotocol, behind a `word`, never goes on.
-fn rewrite(
-    generation: &Generation,
-    head: &mut Parts,
-    mut path: PathAndQuery,
-    word: bool,
-    cleaning: Cleaning<'_>,
-) -> Result<CleanHead, Denial> {
-    let (method, mut headers) = (mem::take(&mut head.method), mem::take(&mut head.headers));
-    for authenticator in &generation.authenticators {
-        if authenticator.strip_credential {
-            authenticator.places.strip_headers(&mut headers);
-            path = without_credential(path, &authenticator.places, cleaning.websocket)?;
-        }
-        if word {
-            authenticator.places.strip_subprotocol(&mut headers);
-        }
-    }
-    Ok(generation.hygiene.clean(method, path, headers, cleaning))
-}
-
-fn without_credential(path: PathAndQuery, places: &Places, websocket: bool) -> Result<PathAndQuery, Denial> {
-    let Some(query) = path.query() else { return Ok(path) };
-    let whole = match places.strip_query(query, websocket) {
-        Some(Cow::Borrowed(_)) => return Ok(path),
-        Some(Cow::Owned(rest)) => format!("{}?{rest}", path.path()),
-        None => path.path().to_owned(),
-    };
-    PathAndQuery::try_from(whole).map_err(|_| Denial::new(Reason::PathRefused))
-}
-
-/// The manner of a request, where it changes how it is judged.
-#[derive(Debug)]
-pub enum Manner {
-    /// Nothing of the kind.
-    Plain,
-    /// A CORS preflight (Fetch §4.8): OPTIONS with an origin and the method it asks about, and no body.
-    Preflight,
-    /// A valid WebSocket handshake.
-    WebSocket(Handshake),
-}
-
-impl Manner {
-    fn of(head: &Parts, is_empty: bool) -> Result<Self, Denial> {
-        // Over HTTP/2 no other request upgrades.
-        let is_extended = head.extensions.get::<Extended>().is_some();
-        let version = if is_extended { Version::HTTP_11 } else { head.version };
-        match upgrade(&head.method, version, &head.headers) {
-            Upgrade::WebSocket(handshake) => return Ok(Self::WebSocket(handshake)),
-            Upgrade::Malformed => {
-                return Err(Denial::new(Reason::HeadMalformed).detail("The WebSocket handshake is malformed"));
-            }
-            Upgrade::None => {}
-        }
-        let preflight = head.method == Method::OPTIONS
-            && head.headers.contains_key(ORIGIN)
-            && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-            && is_empty;
-        Ok(if preflight { Self::Preflight } else { Self::Plain })
-    }
-
-    /// Whether it is a WebSocket handshake.
-    #[must_use]
-    pub const fn is_websocket(&self) -> bool {
-        matches!(self, Self::WebSocket(_))
-    }
-
-    /// Whether it is a CORS preflight.
-    #[must_use]
-    pub const fn is_preflight(&self) -> bool {
-        matches!(self, Self::Preflight)
-    }
 }

@@ -18,7 +18,7 @@
 //! 8. [`proxy::forward`] takes permit and clean head, and nothing else can be forwarded. A WebSocket becomes a
 //!    [`proxy::tunnel`] after the service's own 101.
 //!    What outlives its credential holds a lease ([`leases`]) and ends with it.
-//! 9. When the response has ended, its [`telemetry::record`] is counted and logged, once.
+//! 9. When the response has ended, its [`telemetry::record`] is counted and logged, once, and sent to a collector where it is part of a trace.
 //!
 //! All of this is judged by one [`generation`], which [`compile`] makes of a [`config`].
 
@@ -35,6 +35,7 @@ pub mod config;
 pub mod console;
 pub mod decide;
 pub mod denial;
+pub mod descriptors;
 pub mod entitle;
 pub mod entitlements;
 pub mod explain;

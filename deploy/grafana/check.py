@@ -23,6 +23,8 @@ def families():
         known[name] = set(re.findall(r"`(\w+)`", labels))
         if kind == "histogram":
             known.update({f"{name}{suffix}": known[name] for suffix in ("_bucket", "_sum", "_count")})
+    # The process has no labels of its own.
+    known.update({name: set() for name in re.findall(r"`(process_[a-z_]+)`", METRICS.read_text())})
     return known
 
 
@@ -50,7 +52,7 @@ def complaints(dashboard, known):
         yield "panels lie on each other"
     shown = set()
     for where, expression, legend in expressions(dashboard):
-        named = re.findall(r"\b(sidegate_[a-z_]+)(\{[^}]*\})?", expression)
+        named = re.findall(r"\b((?:sidegate|process)_[a-z_]+)(\{[^}]*\})?", expression)
         if not named:
             yield f"{where}: no metric of ours"
         allowed = set(ADDED)
@@ -67,7 +69,8 @@ def complaints(dashboard, known):
         for label in map(str.strip, grouped + re.findall(r"\{\{(\w+)\}\}", legend)):
             if label not in allowed:
                 yield f"{where}: nothing there has a label {label}"
-    unseen = {re.sub("_(bucket|sum|count)$", "", name) for name in known} - shown - {"sidegate_jwks_keys_ignored"}
+    ours = {name for name in known if name.startswith("sidegate_")}
+    unseen = {re.sub("_(bucket|sum|count)$", "", name) for name in ours} - shown - {"sidegate_jwks_keys_ignored"}
     if unseen:
         yield f"nothing shows {', '.join(sorted(unseen))}"
 
@@ -92,6 +95,7 @@ MUTATIONS = [
     ('"unit": "reqps"', '"unit": ""'),
     ('"y": 1}', '"y": 0}'),
     ("sidegate_spans_total", "sidegate_build_info"),
+    ("process_open_fds", "process_open_files"),
 ]
 
 

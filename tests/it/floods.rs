@@ -197,3 +197,23 @@ fn streams_that_the_gate_is_made_to_reset() {
     assert!(service.requests().len() < 500, "{}", service.requests().len());
     assert_unharmed(&gate, before, 16 * MIB, "resets of ours");
 }
+
+#[test]
+fn room_is_made_for_as_many_connections_as_there_may_be() {
+    let service = Service::ok("");
+    let limit = |gate: &Gate| {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", gate.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned();
+        line.split_whitespace().nth(3).unwrap().parse::<u64>().unwrap()
+    };
+    // A gate inherits the soft limit of whoever starts it, which is mostly 1024.
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let many = Setup::public(&service).with("[server.limits]\nconnections = 3000").start();
+    assert!(limit(&many) >= 6000.min(hard), "{}", limit(&many));
+    assert!(!many.log_lines().join("").contains("file descriptors"));
+    let too_many = Setup::public(&service).with("[server.limits]\nconnections = 4000000000").start();
+    assert!(limit(&too_many) >= limit(&many).min(hard));
+    until_true("it says that there are not enough", || {
+        too_many.log_lines().join("").contains("file descriptors")
+    });
+}

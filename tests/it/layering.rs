@@ -13,6 +13,7 @@ const FLOORS: &[&[&str]] = &[
         "secret",
         "target",
         "denial",
+        "descriptors",
         "peer",
         "random",
         "notify",
