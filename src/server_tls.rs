@@ -1,11 +1,17 @@
 //! TLS towards clients: certificates from files, read again when the files change.
 
+mod names;
+
 use crate::config::server::{ClientAuth, ServerTls};
 use crate::pem::{PemError, authorities, certificates, private_key};
 use crate::stamp::Stamp;
 use arc_swap::ArcSwap;
+use names::ByName;
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +25,18 @@ pub enum TlsError {
     #[error(transparent)]
     Pem(#[from] PemError),
     /// The certificate and the key do not fit each other.
-    #[error("cert_file and key_file: {0}")]
-    Pair(#[from] rustls::Error),
+    #[error("{} and {}: {source}", cert_file.display(), key_file.display())]
+    Pair {
+        /// The certificate's file.
+        cert_file: PathBuf,
+        /// The key's file.
+        key_file: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+    /// Nobody can ask for a certificate without a name.
+    #[error("{}: the certificate bears no DNS name", .0.display())]
+    Nameless(PathBuf),
     /// The authorities for client certificates cannot be used.
     #[error("client_ca_file: {0}")]
     Authorities(#[from] VerifierBuilderError),
@@ -44,8 +60,7 @@ pub fn server_config(tls: &ServerTls) -> Result<ServerConfig, TlsError> {
         }
     };
     let mutual = tls.client_ca_file.is_some();
-    let pair = builder.with_single_cert(certificates(&tls.cert_file)?, private_key(&tls.key_file)?);
-    let mut config = pair?;
+    let mut config = builder.with_cert_resolver(Arc::new(by_name(tls)?));
     if mutual {
         // A resumed session is not verified again: a certificate that has expired, or an authority that is not trusted any
         // more, would go on being good as long as the client resumes.
@@ -54,6 +69,26 @@ pub fn server_config(tls: &ServerTls) -> Result<ServerConfig, TlsError> {
     }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn by_name(tls: &ServerTls) -> Result<ByName, TlsError> {
+    let mut names = ByName::new(pair(&tls.cert_file, &tls.key_file)?);
+    for further in &tls.certificates {
+        if names.add(&pair(&further.cert_file, &further.key_file)?) == 0 {
+            return Err(TlsError::Nameless(further.cert_file.clone()));
+        }
+    }
+    Ok(names)
+}
+
+fn pair(cert_file: &Path, key_file: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let (chain, key) = (certificates(cert_file)?, private_key(key_file)?);
+    let pair = CertifiedKey::from_der(chain, key, &default_provider());
+    pair.map(Arc::new).map_err(|source| TlsError::Pair {
+        cert_file: cert_file.to_owned(),
+        key_file: key_file.to_owned(),
+        source,
+    })
 }
 
 /// Reads the files again whenever one of them has changed. A pair that is only half written fits nothing, is
@@ -82,5 +117,6 @@ pub async fn follow(tls: ServerTls, current: Arc<ArcSwap<ServerConfig>>) {
 
 fn stamps(tls: &ServerTls) -> Vec<Option<Stamp>> {
     let files = [Some(&tls.cert_file), Some(&tls.key_file), tls.client_ca_file.as_ref()];
-    files.into_iter().flatten().map(|path| Stamp::of(path)).collect()
+    let further = tls.certificates.iter().flat_map(|pair| [&pair.cert_file, &pair.key_file]);
+    files.into_iter().flatten().chain(further).map(|path| Stamp::of(path)).collect()
 }

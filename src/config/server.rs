@@ -100,12 +100,27 @@ pub struct ServerTls {
     /// PEM file with the private key; read again when it changes.
     #[schemars(extend("format" = "path"))]
     pub key_file: PathBuf,
+    /// Further certificates: a client that asks for a name which one of them bears gets that one (SNI), all others the one above.
+    #[serde(default)]
+    pub certificates: Vec<KeyPair>,
     /// PEM file with the authorities that client certificates are checked against; present = mutual TLS.
     #[schemars(extend("format" = "path"))]
     pub client_ca_file: Option<PathBuf>,
     /// Whether a client must show a certificate.
     #[serde(default)]
     pub client_auth: ClientAuth,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyPair {
+    /// PEM file with the certificate chain, leaf first; read again when it changes.
+    #[schemars(extend("format" = "path"))]
+    pub cert_file: PathBuf,
+    /// PEM file with the private key; read again when it changes.
+    #[schemars(extend("format" = "path"))]
+    pub key_file: PathBuf,
 }
 
 /// Whether a client must show a certificate.

@@ -62,6 +62,7 @@ fn clone(certificates: &Certificates) -> Certificates {
         server_key: certificates.server_key.clone(),
         client: certificates.client.clone(),
         client_key: certificates.client_key.clone(),
+        authority: certificates.authority.clone(),
     }
 }
 
@@ -233,4 +234,52 @@ fn the_protocol_is_the_one_agreed_upon() {
     let mut connection = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
     let mut socket = std::net::TcpStream::connect(gate.address()).unwrap();
     assert!(connection.complete_io(&mut socket).is_err());
+}
+
+#[test]
+fn a_client_gets_the_certificate_that_bears_the_name_it_asks_for() {
+    let (service, first, second) = (Service::ok("hello"), Certificates::new(), Certificates::new());
+    let gate = with_files(
+        Setup::public(&service)
+            .server(SERVER)
+            .with("[[server.tls.certificates]]\ncert_file = \"second.pem\"\nkey_file = \"second.key\""),
+        &first,
+    );
+    // Both are for localhost: the first one keeps the name that both bear, the second has one of its own.
+    let (chain, key) = second.another(&["second.test", "*.wild.test", "localhost"]);
+    gate.dir.write("second.pem", &chain);
+    gate.dir.write("second.key", &key);
+    let gate = gate.start();
+    for (name, whose) in
+        [("localhost", &first), ("second.test", &second), ("SECOND.test", &second), ("a.wild.test", &second)]
+    {
+        assert!(whose.shown(gate.address(), name), "{name}");
+    }
+    // A name that nobody bears gets the first one, which does not bear it.
+    assert!(!first.shown(gate.address(), "other.test") && !second.shown(gate.address(), "a.b.wild.test"));
+    // Read again as the first one is, and only as a whole.
+    let (chain, key) = second.another(&["third.test"]);
+    gate.setup.dir.write("second.pem", &chain);
+    until_true("it is noticed", || {
+        gate.log_lines().iter().any(|line| line.contains("the old certificate stays"))
+    });
+    assert!(second.shown(gate.address(), "second.test"));
+    gate.setup.dir.write("second.key", &key);
+    until_true("the new one is shown", || second.shown(gate.address(), "third.test"));
+}
+
+#[test]
+fn a_further_certificate_must_bear_a_name() {
+    let (service, certificates) = (Service::ok(""), Certificates::new());
+    let setup = with_files(
+        Setup::public(&service)
+            .server(SERVER)
+            .with("[[server.tls.certificates]]\ncert_file = \"second.pem\"\nkey_file = \"second.key\""),
+        &certificates,
+    );
+    let (chain, key) = certificates.another(&["127.0.0.1"]);
+    setup.dir.write("second.pem", &chain);
+    setup.dir.write("second.key", &key);
+    let refusal = setup.refused();
+    assert!(refusal.text.contains("second.pem: the certificate bears no DNS name"), "{}", refusal.text);
 }

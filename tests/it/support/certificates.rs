@@ -17,6 +17,17 @@ pub struct Certificates {
     pub server_key: String,
     pub client: String,
     pub client_key: String,
+    pub authority: Authority,
+}
+
+/// Who has issued them.
+#[derive(Clone)]
+pub struct Authority(Arc<CertifiedIssuer<'static, KeyPair>>);
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Authority")
+    }
 }
 
 impl Certificates {
@@ -34,7 +45,26 @@ impl Certificates {
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let (server, server_key) = issue(&authority, &["localhost", "127.0.0.1"], |_| {});
         let (client, client_key) = issue(&authority, &["client.test"], change);
-        Self { ca: authority.pem(), server, server_key, client, client_key }
+        let (ca, authority) = (authority.pem(), Authority(Arc::new(authority)));
+        Self { ca, server, server_key, client, client_key, authority }
+    }
+
+    /// A further certificate of the same authority, and its key.
+    pub fn another(&self, names: &[&str]) -> (String, String) {
+        issue(&self.authority.0, names, |_| {})
+    }
+
+    /// Whether who asks for that name there is shown a good certificate of this authority.
+    pub fn shown(&self, address: &str, name: &str) -> bool {
+        let name = name.to_owned().try_into().unwrap();
+        let mut session = rustls::ClientConnection::new(self.client_config(false, &[]), name).unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        while session.is_handshaking() {
+            if session.complete_io(&mut stream).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Writes `ca.pem`, `server.pem`, `server.key`, `client.pem` and `client.key`.
