@@ -18,8 +18,9 @@ pub(super) struct ByName {
 impl ByName {
     /// `first` is for whoever asks for no name, or for one that no certificate bears.
     pub(super) fn new(first: Arc<CertifiedKey>) -> Self {
-        let mut names = Self { exact: HashMap::new(), wildcards: HashMap::new(), first: Arc::clone(&first) };
-        names.add(&first);
+        let (exact, wildcards) = (HashMap::new(), HashMap::new());
+        let mut names = Self { exact, wildcards, first };
+        names.add(&Arc::clone(&names.first));
         names
     }
 
