@@ -19,7 +19,7 @@ impl ByName {
     /// `first` is for whoever asks for no name, or for one that no certificate bears.
     pub(super) fn new(first: Arc<CertifiedKey>) -> Self {
         let (exact, wildcards) = (HashMap::new(), HashMap::new());
-        let mut names = Self { exact, wildcards, first };
+        let mut names = Self { first, exact, wildcards };
         names.add(&Arc::clone(&names.first));
         names
     }
