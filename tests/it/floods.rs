@@ -210,10 +210,12 @@ fn room_is_made_for_as_many_connections_as_there_may_be() {
     let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let many = Setup::public(&service).with("[server.limits]\nconnections = 3000").start();
     assert!(limit(&many) >= 6000.min(hard), "{}", limit(&many));
-    assert!(!many.log_lines().join("").contains("file descriptors"));
+    assert!(hard < 6256 || !many.log_lines().join("").contains("file descriptors"));
     let too_many = Setup::public(&service).with("[server.limits]\nconnections = 4000000000").start();
     assert!(limit(&too_many) >= limit(&many).min(hard));
-    until_true("it says that there are not enough", || {
-        too_many.log_lines().join("").contains("file descriptors")
-    });
+    if hard < 8_000_000_000 {
+        until_true("it says that there are not enough", || {
+            too_many.log_lines().join("").contains("file descriptors")
+        });
+    }
 }
