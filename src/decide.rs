@@ -27,9 +27,10 @@ use crate::headers::{CleanHead, Cleaning};
 use crate::policy::rate::Asker;
 use crate::policy::{Asking, Permit, Route, route};
 use crate::sessions::Session;
+use crate::single::single;
 use crate::target::Target;
 use crate::telemetry::tracing::TraceFields;
-use http::header::{HeaderMap, HeaderValue, ORIGIN};
+use http::header::{HeaderValue, ORIGIN};
 use http::request::Parts;
 use http::{Response, Version};
 use outgoing::{assert, prepare_entitled, rewrite};
@@ -304,7 +305,9 @@ async fn learn(
 
 /// What the rule is asked, with what is known so far.
 fn asking<'a>(session: Option<&'a Session>, facts: Option<&'a Facts>, asked: &Asked<'a>) -> Asking<'a> {
-    let handshake = || route::Handshake { origin: origin(&asked.head.headers) };
+    let handshake = || route::Handshake {
+        origin: single(&asked.head.headers, &ORIGIN).and_then(|origin| origin.to_str().ok()),
+    };
     Asking {
         holder: session.map(|session| Holder {
             identity: &session.identity,
@@ -318,10 +321,4 @@ fn asking<'a>(session: Option<&'a Session>, facts: Option<&'a Facts>, asked: &As
         handshake: asked.manner.is_websocket().then(handshake),
         preflight: asked.manner.is_preflight(),
     }
-}
-
-/// The origin of a handshake; two are none.
-fn origin(headers: &HeaderMap) -> Option<&str> {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    origins.next().filter(|_| origins.next().is_none()).and_then(|origin| origin.to_str().ok())
 }

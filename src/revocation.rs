@@ -162,17 +162,5 @@ pub async fn tidy(list: Arc<List>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// A SHA-256 in 64 hexadecimal digits.
-#[must_use]
-pub fn digest_from_hex(text: &str) -> Option<Digest> {
-    wire::digest_from(text)
-}
-
-/// The same as lower-case digits.
-#[must_use]
-pub fn hex(digest: &Digest) -> String {
-    wire::hex(digest)
-}
-
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@ mod request;
 
 use crate::authn::logout::Logout;
 use crate::clock::UnixTime;
-use crate::revocation::{Digest, NotTaken, Revocation, Revocations, digest_of, hex};
+use crate::hex;
+use crate::revocation::{Digest, NotTaken, Revocation, Revocations, digest_of};
 use crate::secret::Secret;
 use crate::telemetry::audit::Audit;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -122,7 +123,7 @@ impl Revoking {
 impl Revoking {
     /// The logs have digests only.
     fn tell(&self, attribute: &str, digest: &Digest, taken: Result<(), NotTaken>) {
-        let sha256 = hex(digest);
+        let sha256 = hex::encode(digest);
         match taken {
             Ok(()) => tracing::info!(attribute, sha256, "revoked"),
             Err(error) => tracing::error!(attribute, sha256, %error, "a revocation was not taken"),

@@ -3,6 +3,7 @@
 use crate::authn::credential::Places;
 use crate::config::credential::{CredentialPlace, HeaderPlace};
 use crate::console::{Console, Status};
+use crate::hex;
 use aws_lc_rs::digest::{SHA256, digest};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -79,8 +80,8 @@ fn make(new: &New) -> Result<Made, (String, Status)> {
     let mut random = Zeroizing::new([0; RANDOM_BYTES]);
     getrandom::fill(random.as_mut())
         .map_err(|error| (format!("there is no randomness: {error}"), Status::Failed))?;
-    let key = Zeroizing::new(format!("{}{}", new.prefix, &*Zeroizing::new(hex(random.as_ref()))));
-    let sha256 = hex(digest(&SHA256, key.as_bytes()).as_ref());
+    let key = Zeroizing::new(format!("{}{}", new.prefix, &*Zeroizing::new(hex::encode(random.as_ref()))));
+    let sha256 = hex::encode(digest(&SHA256, key.as_bytes()).as_ref());
     let name = || format!("key-{}", sha256.chars().take(NAME_DIGITS).collect::<String>());
     let id = new.id.clone().unwrap_or_else(name);
     // What JSON escapes is escaped alike in TOML.
@@ -97,11 +98,4 @@ fn check_prefix(prefix: &str) -> Result<(), &'static str> {
     });
     let checked = Places::new(&[place]).map_err(|errors| errors.into_iter().next().map(|(_, why)| why));
     checked.map(|_| ()).map_err(Option::unwrap_or_default)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]).flatten().collect()
 }

@@ -15,7 +15,6 @@ use crate::standing::{Fingerprint, Running};
 use http::HeaderValue;
 use std::sync::Arc;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// Entitlements that lack only what they get from the network.
 pub(super) struct Draft {
@@ -114,16 +113,7 @@ fn authorization(
         variable: written.bearer_env.as_deref(),
         file: written.bearer_file.as_deref(),
     };
-    let secret = bearer.optional(at, world, problems)?;
-    let mut value = Zeroizing::new(b"Bearer ".to_vec());
-    value.extend_from_slice(secret.expose());
-    let Ok(mut value) = HeaderValue::from_bytes(&value) else {
-        let key = if written.bearer_env.is_some() { "bearer_env" } else { "bearer_file" };
-        problems.error(at.key(key), "it cannot stand in a header", "put the token there and nothing else");
-        return None;
-    };
-    value.set_sensitive(true);
-    Some(value)
+    bearer.bearer(at, world, problems)
 }
 
 fn pointer(written: &str, at: &KeyPath, problems: &mut Problems) -> Option<ClaimPath> {

@@ -4,6 +4,7 @@ use super::World;
 use crate::authn::keys::source::{read_file, without_final_newline};
 use crate::config::problem::{KeyPath, Problems};
 use crate::secret::Secret;
+use http::HeaderValue;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,21 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
+    /// The value of an `Authorization` field with the secret as a bearer token (RFC 6750 §2.1), if there is to be one.
+    pub(super) fn bearer(&self, at: &KeyPath, world: &World, problems: &mut Problems) -> Option<HeaderValue> {
+        let secret = self.optional(at, world, problems)?;
+        let mut value = Zeroizing::new(b"Bearer ".to_vec());
+        value.extend_from_slice(secret.expose());
+        let Ok(mut value) = HeaderValue::from_bytes(&value) else {
+            let suffix = if self.variable.is_some() { "env" } else { "file" };
+            let at = at.key(&format!("{}_{suffix}", self.name));
+            problems.error(at, "it cannot stand in a header", "put the token there and nothing else");
+            return None;
+        };
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// The secret, from exactly one of both.
     pub(super) fn required(&self, at: &KeyPath, world: &World, problems: &mut Problems) -> Option<Secret> {
         if self.variable.is_none() && self.file.is_none() {

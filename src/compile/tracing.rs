@@ -7,8 +7,8 @@ use crate::config::problem::{KeyPath, Problems};
 use crate::config::tracing::Tracing as Written;
 use crate::outbound::{HttpClient, is_http};
 use crate::standing::{Fingerprint, Running};
+use crate::telemetry::tracing::Tracer;
 use crate::telemetry::tracing::export::{Queue, Settings};
-use crate::telemetry::tracing::{Share, Tracer};
 use http::{HeaderValue, Uri};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ const GRPC_PORT: u16 = 4317;
 
 /// A tracer that sends nothing yet.
 pub(super) struct Draft {
-    share: Share,
+    one_in: u32,
     settings: Settings,
     made_of: Fingerprint,
 }
@@ -33,25 +33,16 @@ pub(super) fn draft(config: &Config, world: &World, problems: &mut Problems) -> 
         variable: written.token_env.as_deref(),
         file: written.token_file.as_deref(),
     };
-    let token = sources.optional(&at, world, problems);
-    let authorization = token.as_ref().and_then(|token| {
-        let field = [b"Bearer ", token.expose()].concat();
-        let field = HeaderValue::from_bytes(&field).map_err(|_| {
-            let key = if written.token_env.is_some() { "token_env" } else { "token_file" };
-            problems.error(at.key(key), "it cannot stand in a header field", "remove its line breaks");
-        });
-        let mut field = field.ok()?;
-        field.set_sensitive(true);
-        Some(field)
-    });
+    let authorization = sources.bearer(&at, world, problems);
     let url = url(written, &at, problems)?;
-    let made_of = Fingerprint::of(written).and(token.as_ref().map_or(&[], |token| token.expose()));
+    let bearer = authorization.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+    let made_of = Fingerprint::of(written).and(bearer);
     let name = ("service.name".to_owned(), written.service_name.clone());
     let others = written.attributes.iter().filter(|(key, _)| *key != "service.name");
     let others = others.map(|(key, value)| (key.clone(), value.clone()));
     let resource = std::iter::once(name).chain(others).collect();
     let settings = Settings { url, authorization, resource };
-    Some(Draft { share: Share { one_in: written.sample_one_in }, settings, made_of })
+    Some(Draft { one_in: written.sample_one_in, settings, made_of })
 }
 
 /// The whole URL.
@@ -82,7 +73,7 @@ impl Draft {
             let (queue, exporter) = Queue::open(self.settings, client);
             // It ends by itself when the queue is gone, and not before everything in there was sent.
             let running: Running = Box::pin(async { drop(tokio::spawn(exporter.run())) });
-            (Arc::new(Tracer::new(self.share, queue)), Some(running))
+            (Arc::new(Tracer::new(self.one_in, queue)), Some(running))
         };
         world.making.keep_always("tracing", self.made_of, make).value
     }

@@ -1,6 +1,7 @@
 //! What browsers read about requests across origins (Fetch §3.2): the answer to a preflight, and the fields of every other
 //! response. With `[cors]` it is said here and nowhere else; what the service says of it is removed.
 
+use crate::single::single;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
@@ -63,8 +64,7 @@ impl Cors {
             Origins::Any => return Some(ANY),
             Origins::Listed(listed) => listed,
         };
-        let mut sent = request.get_all(ORIGIN).iter();
-        let origin = sent.next().filter(|_| sent.next().is_none())?;
+        let origin = single(request, &ORIGIN)?;
         listed.iter().find(|allowed| *allowed == origin).cloned()
     }
 

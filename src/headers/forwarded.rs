@@ -1,6 +1,7 @@
 //! Where a request came from: `X-Forwarded-*` and `Forwarded` (RFC 7239), and whose word for it counts.
 
 use crate::peer::Peer;
+use crate::single::single;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{FORWARDED, HeaderName, HeaderValue};
@@ -174,8 +175,7 @@ fn earlier(headers: &mut HeaderMap, name: &HeaderName) -> Vec<u8> {
 /// The request id that a trusted proxy sent, if it is one plain word.
 #[must_use]
 pub fn sent_request_id(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut sent = headers.get_all(X_REQUEST_ID).iter();
-    let id = sent.next().filter(|_| sent.next().is_none())?;
+    let id = single(headers, &X_REQUEST_ID)?;
     let plain = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=')
     };

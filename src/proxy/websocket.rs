@@ -1,6 +1,7 @@
 //! The WebSocket handshake (RFC 6455 §4): what of it is valid, from the client and from the service.
 
 use crate::headers::hop_by_hop::contains_token;
+use crate::single::single;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -100,11 +101,6 @@ impl Handshake {
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| contains_token(value, token))
-}
-
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use super::list::Term;
 use super::mark::Digest;
 use crate::clock::UnixTime;
+use crate::hex;
 use crate::redis::{Redis, Script, Unavailable, Value};
-use std::fmt::Write as _;
 
 /// What the names of keys begin with, behind the prefix.
 pub(super) const KEY: &str = "revoked:";
@@ -44,7 +44,7 @@ pub(super) async fn write(
     term: Term,
     now: UnixTime,
 ) -> Result<(), Unavailable> {
-    let key = format!("{name}:{}", hex(digest));
+    let key = format!("{name}:{}", hex::encode(digest));
     let left = now.until(term.until).as_millis().max(1).to_string();
     let value = term.before.map_or_else(String::new, |before| format!("{BEFORE}{}", before.millis()));
     let until = term.until.millis().to_string();
@@ -55,7 +55,7 @@ pub(super) async fn write(
 /// The attribute and the digest that a key names, without its beginning.
 pub(super) fn named(rest: &str) -> Option<(&str, Digest)> {
     let (name, digest) = rest.rsplit_once(':')?;
-    Some((name, digest_from(digest)?))
+    Some((name, hex::decode(digest.as_bytes())?))
 }
 
 /// What the value of a key limits it to; a value that says nothing of the kind limits nothing.
@@ -99,25 +99,4 @@ pub(super) fn text(value: Value) -> Option<String> {
     } else {
         None
     }
-}
-
-/// 64 lower-case digits.
-pub(super) fn hex(digest: &Digest) -> String {
-    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String does not fail.
-        write!(hex, "{byte:02x}").ok();
-        hex
-    })
-}
-
-/// A SHA-256 in hexadecimal digits.
-pub(super) fn digest_from(text: &str) -> Option<Digest> {
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut digest = Digest::default();
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
 }

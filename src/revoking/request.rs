@@ -3,8 +3,9 @@
 //! It is read strictly, and what is wrong is told without repeating a value.
 
 use crate::clock::UnixTime;
+use crate::hex;
 use crate::json::{self, Number, Object, Value};
-use crate::revocation::{Digest, Term, Watched, digest_from_hex, digest_of};
+use crate::revocation::{Digest, Term, Watched, digest_of};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -35,7 +36,9 @@ impl Wanted {
         }
         let digest = match (text(&members, "value")?, text(&members, "sha256")?) {
             (Some(value), None) => digest_of(value.as_bytes()),
-            (None, Some(sha256)) => digest_from_hex(sha256).ok_or("sha256 is not 64 hexadecimal digits")?,
+            (None, Some(sha256)) => {
+                hex::decode(sha256.as_bytes()).ok_or("sha256 is not 64 hexadecimal digits")?
+            }
             (Some(_), Some(_)) => return Err("there are both value and sha256"),
             (None, None) => return Err("the member value, or sha256, is missing"),
         };

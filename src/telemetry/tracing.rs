@@ -8,7 +8,7 @@ pub mod export;
 pub(super) mod spans;
 
 use crate::random::Random;
-use context::{Context, SpanId, TRACEPARENT, TRACESTATE, TraceId, hex};
+use context::{Context, SpanId, TRACEPARENT, TRACESTATE, TraceId, trace_id};
 use export::Queue;
 use http::{HeaderMap, HeaderValue, Version};
 use std::sync::Arc;
@@ -26,23 +26,9 @@ pub type TraceIds = Random<IDS>;
 /// How requests are traced.
 #[derive(Debug)]
 pub struct Tracer {
+    /// Trace ids are recorded whose 63 bits that are looked at are below it.
     threshold: u64,
     queue: Arc<Queue>,
-}
-
-/// The share of traces that is recorded of those that begin here, or come from anybody who is not trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// One of so many; 0 = none.
-    pub one_in: u32,
-}
-
-impl Share {
-    /// The 63 bits of a trace id that are looked at are below it if it is recorded.
-    fn threshold(self) -> u64 {
-        const ALL: u64 = 1 << 63;
-        ALL.checked_div(self.one_in.into()).unwrap_or(0)
-    }
 }
 
 /// A request that is part of a trace.
@@ -50,7 +36,8 @@ impl Share {
 pub struct Trace {
     queue: Arc<Queue>,
     id: TraceId,
-    text: String,
+    /// The `traceparent` that the service gets.
+    told: HeaderValue,
     sampled: bool,
     /// The caller's span, and what it says besides.
     parent: Option<SpanId>,
@@ -102,10 +89,12 @@ impl TraceFields {
 }
 
 impl Tracer {
-    /// A tracer that records this share of traces into `queue`.
+    /// A tracer that records into `queue`; of traces that begin here, or come from anybody who is not trusted, one of so many (0 =
+    /// none).
     #[must_use]
-    pub fn new(share: Share, queue: Arc<Queue>) -> Self {
-        Self { threshold: share.threshold(), queue }
+    pub fn new(one_in: u32, queue: Arc<Queue>) -> Self {
+        const ALL: u64 = 1 << 63;
+        Self { threshold: ALL.checked_div(one_in.into()).unwrap_or(0), queue }
     }
 
     /// Where its spans wait.
@@ -132,10 +121,12 @@ impl Tracer {
         };
         let is_short = |state: &&HeaderValue| state.len() <= LONGEST_STATE;
         let state = headers.get(TRACESTATE).filter(|_| sampled && caller.is_some()).filter(is_short).cloned();
+        // Where nothing is recorded, the caller's span stays the parent.
+        let parent = caller.map_or(*call, |caller| if sampled { *call } else { caller.span });
         Trace {
             queue: Arc::clone(&self.queue),
             id: trace,
-            text: hex(&trace),
+            told: Context { trace, span: parent, sampled }.header(),
             sampled,
             parent: caller.map(|caller| caller.span),
             state,
@@ -157,7 +148,7 @@ impl Trace {
     /// The id of the trace, in hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.text
+        trace_id(&self.told)
     }
 
     /// Whether its spans are recorded.
@@ -166,15 +157,10 @@ impl Trace {
         self.sampled
     }
 
-    /// What the service is told. Where nothing is recorded, the caller's span stays the parent.
+    /// What the service is told.
     #[must_use]
     pub fn fields(&self) -> TraceFields {
-        let span = match self.parent {
-            Some(parent) if !self.sampled => parent,
-            Some(_) | None => self.call,
-        };
-        let context = Context { trace: self.id, span, sampled: self.sampled };
-        TraceFields { parent: context.header(), keeps_state: self.parent.is_some() }
+        TraceFields { parent: self.told.clone(), keeps_state: self.parent.is_some() }
     }
 
     /// The request is about to be sent to that service.

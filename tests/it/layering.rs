@@ -14,6 +14,8 @@ const FLOORS: &[&[&str]] = &[
         "target",
         "denial",
         "descriptors",
+        "hex",
+        "single",
         "peer",
         "random",
         "notify",

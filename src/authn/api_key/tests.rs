@@ -2,7 +2,6 @@ use super::{Digest, Entry, KeyFile, MAX_KEY_BYTES};
 use crate::clock::UnixTime;
 use crate::identity::{Attribute, Identity};
 use crate::stamp::Stamp;
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,10 +40,7 @@ impl Drop for Folder {
 }
 
 fn hex(key: &str) -> String {
-    Digest::of(key).unwrap().0.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    })
+    crate::hex::encode(&Digest::of(key).unwrap().0)
 }
 
 /// Entries of these keys, whose ids are the keys, with further lines.

@@ -3,6 +3,7 @@
 use crate::clock::UnixTime;
 use crate::config::check::words::found_noun;
 use crate::config::document::{Node, Value};
+use crate::hex;
 use crate::identity::{Attribute, QUOTAS, SET_ATTRIBUTES, SUBJECT};
 use crate::quotas::{Quota, Quotas};
 use ipnet::{IpNet, Ipv4Net};
@@ -50,13 +51,7 @@ pub(super) fn name(node: &Node) -> Result<String, Wrong> {
 
 /// 32 bytes in hexadecimal.
 pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let mut digits = text.bytes().map(|byte| char::from(byte).to_digit(16));
-    for byte in &mut bytes {
-        let (high, low) = (digits.next()??, digits.next()??);
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    digits.next().is_none().then_some(bytes)
+    hex::decode(text.as_bytes())
 }
 
 /// A point in time.

@@ -1,7 +1,10 @@
 //! W3C Trace Context: what `traceparent` says, and how it is said (<https://www.w3.org/TR/trace-context/>).
 
+use crate::hex;
+use crate::single::single;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::ops::Range;
 
 /// `traceparent`.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -10,6 +13,12 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The length of version 00, in characters.
 const LENGTH: usize = 55;
+
+/// What a value begins with that we say.
+const VERSION: &str = "00-";
+
+/// The digits of a trace in such a value.
+const TRACE: Range<usize> = 3..35;
 
 /// The flag by which a caller says that it records the trace (§3.2.3.5.1).
 const SAMPLED: u8 = 1;
@@ -36,9 +45,7 @@ impl Context {
     /// begins anew (§3.2.4).
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut sent = headers.get_all(TRACEPARENT).iter();
-        let value = sent.next().filter(|_| sent.next().is_none())?;
-        Self::parse(value.as_bytes())
+        Self::parse(single(headers, &TRACEPARENT)?.as_bytes())
     }
 
     /// Reads a value. Of later versions only what version 00 has is read (§4.3).
@@ -61,44 +68,26 @@ impl Context {
     /// How it is said to whoever is called.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
-        let mut text = Vec::with_capacity(LENGTH);
-        text.extend_from_slice(b"00-");
-        text.extend_from_slice(hex(&self.trace).as_bytes());
-        text.push(b'-');
-        text.extend_from_slice(hex(&self.span).as_bytes());
-        text.extend_from_slice(if self.sampled { b"-01" } else { b"-00" });
+        let (trace, span) = (hex::encode(&self.trace), hex::encode(&self.span));
+        let text = format!("{VERSION}{trace}-{span}-0{}", u8::from(self.sampled));
         HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// The trace's id in a value that [`Context::header`] has made, as digits.
 #[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+pub fn trace_id(header: &HeaderValue) -> &str {
+    header.to_str().ok().and_then(|text| text.get(TRACE)).unwrap_or_default()
 }
 
-/// Exactly `N` bytes of lower-case hexadecimal digits; upper-case ones are not valid here.
+/// Exactly `N` bytes; upper-case digits are not valid here (§3.2.2).
 fn octets<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let value = |digit: &u8| match digit {
-        b'0'..=b'9' => Some(digit & 15),
-        b'a'..=b'f' => Some((digit & 15).saturating_add(9)),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_chunks();
-    let mut out = [0; N];
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
-        *byte = (value(high)? << 4) | value(low)?;
-    }
-    Some(out)
+    hex::decode(text).filter(|_| !text.iter().any(u8::is_ascii_uppercase))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Context, TRACEPARENT};
+    use super::{Context, TRACEPARENT, trace_id};
     use http::HeaderMap;
 
     const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -112,6 +101,7 @@ mod tests {
         let context = parsed(SENT).unwrap();
         assert!(context.sampled);
         assert_eq!(context.header(), SENT);
+        assert_eq!(trace_id(&context.header()), "4bf92f3577b34da6a3ce929d0e0e4736");
         let unsampled = SENT.replace("-01", "-00");
         assert_eq!(parsed(&unsampled).unwrap().header(), unsampled);
         // Flags that nobody knows are not passed on (§3.2.3.5.2).

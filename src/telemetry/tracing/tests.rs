@@ -1,6 +1,6 @@
 use super::context::{Context, TRACEPARENT, TRACESTATE};
 use super::export::{Queue, Settings};
-use super::{Came, Share, Trace, TraceIds, Tracer};
+use super::{Came, Trace, TraceIds, Tracer};
 use crate::outbound::{Answer, HttpClient, HttpError};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Version};
@@ -18,7 +18,7 @@ impl HttpClient for Nobody {
 
 fn tracer(one_in: u32) -> Tracer {
     let settings = Settings { url: String::new(), authorization: None, resource: Vec::new() };
-    Tracer::new(Share { one_in }, Queue::open(settings, Arc::new(Nobody)).0)
+    Tracer::new(one_in, Queue::open(settings, Arc::new(Nobody)).0)
 }
 
 fn begin(one_in: u32, trusted: bool, headers: &HeaderMap) -> Trace {
