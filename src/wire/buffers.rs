@@ -20,14 +20,70 @@ const COPIED: usize = 4 << 10;
 /// How many bytes of buffers a thread keeps for later.
 const KEPT: usize = 16 << 20;
 
+/// What can hold bytes.
+trait Room {
+    /// How many.
+    fn room(&self) -> usize;
+}
+
+impl Room for BytesMut {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+impl Room for Vec<u8> {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+/// Buffers of one kind that nobody uses now.
+struct Pile<B> {
+    spare: Vec<B>,
+    /// The fewest since the last look: so many were not needed.
+    idle: usize,
+}
+
+impl<B> Default for Pile<B> {
+    fn default() -> Self {
+        Self { spare: Vec::new(), idle: 0 }
+    }
+}
+
+impl<B: Room> Pile<B> {
+    /// Lends one; `bytes` is how many all piles hold.
+    fn lend(&mut self, bytes: &mut usize) -> Option<B> {
+        let buffer = self.spare.pop()?;
+        *bytes = bytes.saturating_sub(buffer.room());
+        self.idle = self.idle.min(self.spare.len());
+        Some(buffer)
+    }
+
+    /// Takes one back, if the piles may hold as much.
+    fn keep(&mut self, buffer: B, bytes: &mut usize) {
+        let more = bytes.saturating_add(buffer.room());
+        if more <= KEPT {
+            *bytes = more;
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Lets go of those that nobody has needed.
+    fn trim(&mut self, bytes: &mut usize) {
+        let unneeded = self.spare.drain(..self.idle.min(self.spare.len()));
+        let freed = unneeded.map(|buffer| buffer.room()).sum();
+        *bytes = bytes.saturating_sub(freed);
+        self.idle = self.spare.len();
+    }
+}
+
 #[derive(Default)]
 struct Spare {
-    reading: Vec<BytesMut>,
-    small: Vec<BytesMut>,
-    writing: Vec<Vec<u8>>,
+    reading: Pile<BytesMut>,
+    small: Pile<BytesMut>,
+    writing: Pile<Vec<u8>>,
     bytes: usize,
-    /// The fewest of each kind since the last look: so many were not needed.
-    idle: [usize; 3],
 }
 
 thread_local! {
@@ -37,23 +93,15 @@ thread_local! {
 /// A buffer to read into.
 #[must_use]
 pub fn to_read() -> BytesMut {
-    SPARE.with_borrow_mut(|spare| {
-        let Some(buffer) = spare.reading.pop() else { return BytesMut::with_capacity(SIZE) };
-        spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
-        spare.idle[0] = spare.idle[0].min(spare.reading.len());
-        buffer
-    })
+    let spare = SPARE.with_borrow_mut(|spare| spare.reading.lend(&mut spare.bytes));
+    spare.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
 
 /// A buffer to read a request's head into.
 #[must_use]
 pub fn to_read_head() -> BytesMut {
-    SPARE.with_borrow_mut(|spare| {
-        let Some(buffer) = spare.small.pop() else { return BytesMut::with_capacity(SMALL) };
-        spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
-        spare.idle[1] = spare.idle[1].min(spare.small.len());
-        buffer
-    })
+    let spare = SPARE.with_borrow_mut(|spare| spare.small.lend(&mut spare.bytes));
+    spare.unwrap_or_else(|| BytesMut::with_capacity(SMALL))
 }
 
 /// A piece that holds no buffer unless it fills a good part of one.
@@ -82,12 +130,8 @@ pub fn own_fields(fields: &mut HeaderMap) {
 /// A buffer to write into.
 #[must_use]
 pub fn to_write() -> Vec<u8> {
-    SPARE.with_borrow_mut(|spare| {
-        let Some(buffer) = spare.writing.pop() else { return Vec::with_capacity(HEAD) };
-        spare.bytes = spare.bytes.saturating_sub(buffer.capacity());
-        spare.idle[2] = spare.idle[2].min(spare.writing.len());
-        buffer
-    })
+    let spare = SPARE.with_borrow_mut(|spare| spare.writing.lend(&mut spare.bytes));
+    spare.unwrap_or_else(|| Vec::with_capacity(HEAD))
 }
 
 /// Takes a buffer back if it was read to its end and nobody holds a part of it any more; else it stays.
@@ -97,12 +141,8 @@ pub fn read(buffer: &mut BytesMut) {
     if buffer.is_empty() && is_whole {
         let buffer = std::mem::take(buffer);
         SPARE.with_borrow_mut(|spare| {
-            let bytes = spare.bytes.saturating_add(buffer.capacity());
-            if bytes <= KEPT {
-                spare.bytes = bytes;
-                let pile = if buffer.capacity() < SIZE { &mut spare.small } else { &mut spare.reading };
-                pile.push(buffer);
-            }
+            let pile = if buffer.capacity() < SIZE { &mut spare.small } else { &mut spare.reading };
+            pile.keep(buffer, &mut spare.bytes);
         });
     }
 }
@@ -110,37 +150,25 @@ pub fn read(buffer: &mut BytesMut) {
 /// Takes back a buffer that was written.
 pub fn written(mut buffer: Vec<u8>) {
     buffer.clear();
-    SPARE.with_borrow_mut(|spare| {
-        let bytes = spare.bytes.saturating_add(buffer.capacity());
-        if bytes <= KEPT && buffer.capacity() > 0 {
-            spare.bytes = bytes;
-            spare.writing.push(buffer);
-        }
-    });
+    if buffer.capacity() > 0 {
+        SPARE.with_borrow_mut(|spare| spare.writing.keep(buffer, &mut spare.bytes));
+    }
 }
 
 /// Lets go of the buffers that nobody has needed since the last call.
 pub fn trim() {
-    SPARE.with_borrow_mut(|spare| {
-        let Spare { reading, small, writing, bytes, idle } = spare;
-        let [unread, unread_small, unwritten] = *idle;
-        let mut freed = 0_usize;
-        for (pile, unneeded) in [(&mut *reading, unread), (&mut *small, unread_small)] {
-            let unneeded = pile.drain(..unneeded.min(pile.len()));
-            freed = freed.saturating_add(unneeded.map(|buffer| buffer.capacity()).sum());
-        }
-        let unneeded = writing.drain(..unwritten.min(writing.len()));
-        freed = freed.saturating_add(unneeded.map(|buffer| buffer.capacity()).sum());
-        *bytes = bytes.saturating_sub(freed);
-        *idle = [reading.len(), small.len(), writing.len()];
+    SPARE.with_borrow_mut(|Spare { reading, small, writing, bytes }| {
+        reading.trim(bytes);
+        small.trim(bytes);
+        writing.trim(bytes);
     });
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        COPIED, KEPT, SIZE, SMALL, SPARE, own, own_fields, read, to_read, to_read_head, to_write, trim,
-        written,
+        COPIED, KEPT, SIZE, SMALL, SPARE, Spare, own, own_fields, read, to_read, to_read_head, to_write,
+        trim, written,
     };
     use bytes::BytesMut;
     use http::{HeaderMap, HeaderValue};
@@ -202,10 +230,12 @@ mod tests {
     fn not_more_than_so_many_are_kept_and_what_nobody_needs_goes() {
         let held = || {
             SPARE.with_borrow(|spare| {
-                let reading: usize = spare.reading.iter().chain(&spare.small).map(BytesMut::capacity).sum();
-                let writing: usize = spare.writing.iter().map(Vec::capacity).sum();
-                assert_eq!(reading + writing, spare.bytes);
-                (spare.reading.len(), spare.writing.len())
+                let Spare { reading, small, writing, bytes } = spare;
+                let (reading, small, writing) = (&reading.spare, &small.spare, &writing.spare);
+                let to_read: usize = reading.iter().chain(small).map(BytesMut::capacity).sum();
+                let to_write: usize = writing.iter().map(Vec::capacity).sum();
+                assert_eq!(to_read + to_write, *bytes);
+                (reading.len(), writing.len())
             })
         };
         (0..1000).for_each(|_| read(&mut BytesMut::with_capacity(SIZE)));

@@ -144,8 +144,8 @@ impl Inbound {
 
     fn make_room(&mut self) {
         let awaits_head = self.requests && self.body.has_ended();
-        if !awaits_head {
-            // A body is not read through a small window.
+        if self.requests && !awaits_head {
+            // A body is not read through the small window of the head before it.
             self.rest();
         }
         if self.unread.capacity() == 0 {

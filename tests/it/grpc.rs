@@ -3,7 +3,8 @@
 
 use crate::support::certificates::Certificates;
 use crate::support::gate::Gate;
-use crate::support::grpc::{GrpcService, Plain, client, runtime};
+use crate::support::grpc::{GrpcService, Plain, client};
+use crate::support::http2::runtime;
 use crate::support::idp::Idp;
 use crate::support::service::ClosedPort;
 use crate::support::setup::Setup;

@@ -3,6 +3,7 @@
 
 use crate::support::authority::{Authority, Mode};
 use crate::support::idp::Idp;
+use crate::support::programs::missing;
 use crate::support::request::get;
 use crate::support::service::Service;
 use crate::support::setup::Setup;
@@ -20,12 +21,7 @@ fn promtool(metrics: &str) -> Option<String> {
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let Ok(mut child) = promtool.spawn() else {
-        let required = std::env::var(VARIABLE).is_ok_and(|value| value == "required");
-        assert!(!required, "promtool is missing: apt-get install prometheus");
-        let line = format!(
-            "SKIPPED: promtool is missing (apt-get install prometheus; {VARIABLE}=required fails instead)\n"
-        );
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        missing("the rules of metrics", "promtool", "prometheus", VARIABLE);
         return None;
     };
     child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();

@@ -2,6 +2,7 @@
 //! bodies take no memory. Towards services of both versions.
 
 use crate::support::gate::Gate;
+use crate::support::http2::runtime;
 use crate::support::service::Service;
 use crate::support::setup::Setup;
 use crate::support::wait::PATIENCE;
@@ -58,10 +59,6 @@ fn echo() -> (String, Fates) {
         });
     });
     (url, fates)
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// An HTTP/1.1 service that does the same.

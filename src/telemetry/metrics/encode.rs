@@ -25,24 +25,16 @@ fn labelled(labels: &[(&str, &str)]) -> Metric {
 }
 
 pub(super) fn counter(labels: &[(&str, &str)], value: u64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(float(value));
-    let mut metric = labelled(labels);
-    metric.set_counter(counter);
-    metric
+    sample(MetricType::COUNTER, labels, float(value))
 }
 
 pub(super) fn gauge(labels: &[(&str, &str)], value: u64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(float(value));
-    let mut metric = labelled(labels);
-    metric.set_gauge(gauge);
-    metric
+    sample(MetricType::GAUGE, labels, float(value))
 }
 
-/// A sample without labels.
-pub(super) fn sample(kind: MetricType, value: f64) -> Metric {
-    let mut metric = Metric::default();
+/// A counter, or else a gauge.
+pub(super) fn sample(kind: MetricType, labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = labelled(labels);
     if kind == MetricType::COUNTER {
         let mut counter = Counter::default();
         counter.set_value(value);
@@ -75,6 +67,6 @@ pub(super) fn histogram(labels: &[(&str, &str)], durations: &Durations) -> Metri
 }
 
 #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "Prometheus values are floats")]
-const fn float(value: u64) -> f64 {
+pub(super) const fn float(value: u64) -> f64 {
     value as f64
 }

@@ -1,7 +1,7 @@
 //! The process itself, under the names that all client libraries of Prometheus use. Read from `/proc` when somebody scrapes; where
 //! there is none, there are no such families.
 
-use super::encode::{family, sample};
+use super::encode::{family, float, sample};
 use prometheus::proto::{MetricFamily, MetricType};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
@@ -14,7 +14,8 @@ pub(super) fn families() -> Vec<MetricFamily> {
     let boot = fs::read_to_string("/proc/stat").ok().as_deref().and_then(boot_time);
     let mut families = Vec::new();
     let mut add = |name: &str, help: &str, kind: MetricType, value: Option<f64>| {
-        families.push(family(name, help, kind, value.map(|value| sample(kind, value)).into_iter().collect()));
+        let metrics = value.map(|value| sample(kind, &[], value));
+        families.push(family(name, help, kind, metrics.into_iter().collect()));
     };
     let ticks = float(clock_ticks_per_second());
     let cpu = stat.as_ref().map(|stat| float(stat.cpu_ticks) / ticks);
@@ -73,11 +74,6 @@ fn boot_time(text: &str) -> Option<u64> {
 
 fn size(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "Prometheus values are floats")]
-const fn float(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

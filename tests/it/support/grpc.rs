@@ -1,6 +1,7 @@
 //! A gRPC service and its client, both tonic, with messages that are plain bytes: no code is generated.
 
 use super::certificates::Certificates;
+use super::http2::runtime;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
@@ -257,10 +258,6 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) {
     });
     let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder.serve_connection(TokioIo::new(stream), service).await.ok();
-}
-
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// TLS to one address, whatever is asked for.

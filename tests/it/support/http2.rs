@@ -220,7 +220,7 @@ pub fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: Frames) 
     builder.body(body).unwrap()
 }
 
-fn runtime() -> Runtime {
+pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 

@@ -14,6 +14,7 @@ pub mod http2;
 pub mod idp;
 pub mod keys;
 pub mod metrics;
+pub mod programs;
 pub mod raw_http2;
 pub mod redis;
 pub mod request;

@@ -1,5 +1,6 @@
 //! A real Redis: Debian's `redis-server` as a child process, on a port of its own.
 
+use super::programs::missing;
 use super::temp::TempDir;
 use super::wait;
 use std::io::{BufReader, Write as _};
@@ -31,13 +32,7 @@ impl RedisServer {
     pub fn start_with(test: &str, extra: &[&str]) -> Option<Self> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
-            let required = std::env::var(VARIABLE).is_ok_and(|value| value == "required");
-            assert!(!required, "redis-server is missing: apt-get install redis-server");
-            let line = format!(
-                "SKIPPED: {test}: redis-server is missing (apt-get install redis-server; {VARIABLE}=required fails instead)\n"
-            );
-            // Not through `eprintln!`, which nobody sees of a test that passes.
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            missing(test, "redis-server", "redis-server", VARIABLE);
             return None;
         }
         let port = Self::free_port();
