@@ -73,37 +73,38 @@ impl Gateway {
     }
 
     /// Answers a request: with the service's response, or with a refusal.
-    pub async fn handle(&self, via: &Via, request: Request<ClientBody>) -> Response<ResponseBody> {
-        let local = self.snapshot();
-        let mut record = self.begin(&local, via, (request.method(), request.version()), request.headers());
-        record.sent_for(request.uri());
-        let style = local.style(request.version(), request.headers());
-        let reader = local.reader(request.headers());
-        let mut closing = None;
-        match local.serve((via, &self.leases), request, (&mut record, &mut closing), style).await {
-            Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
-            Ok(Served::Preflight(response)) => local.finish(response, record),
-            Ok(Served::Tunnel(mut response, service, lease)) => {
-                local.dress(&mut response, &mut record);
-                record.opened();
-                let end = End::Service(service, lease);
-                *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
-                response
-            }
-            Err(denial) if denial.is_departure() => nobody(&denial, record, style),
-            Err(denial) => {
-                record.denied(&denial);
-                if let Some(mut head) = closing {
-                    local.dress(&mut head, &mut record);
-                    record.status(denial.reason().status());
-                    let end = End::Nowhere(close_code(&denial), denial.text().to_owned());
+    pub fn handle(
+        &self,
+        via: &Via,
+        request: Request<ClientBody>,
+    ) -> impl Future<Output = Response<ResponseBody>> {
+        let (mut head, body) = request.into_parts();
+        // No `async fn`, which would have room for the request twice; the future of every request is allocated and moved.
+        async move {
+            let local = self.snapshot();
+            let mut record = self.begin(&local, via, (&head.method, head.version), &head.headers);
+            record.sent_for(&head.uri);
+            let style = local.style(head.version, &head.headers);
+            let reader = local.reader(&head.headers);
+            let mut closing = None;
+            match local
+                .serve((via, &self.leases), (&mut head, body), (&mut record, &mut closing), style)
+                .await
+            {
+                Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
+                Ok(Served::Preflight(response)) => local.finish(response, record),
+                Ok(Served::Tunnel(mut response, service, lease)) => {
+                    local.dress(&mut response, &mut record);
+                    record.opened();
+                    let end = End::Service(service, lease);
                     *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
-                    return head;
+                    response
                 }
-                let response = respond::denied(&denial, style);
-                record.status(denial.reason().status());
-                let (head, body) = response.into_parts();
-                local.share(local.finish(Response::from_parts(head, ResponseBody::own(body)), record), reader)
+                Err(denial) if denial.is_departure() => nobody(&denial, record, style),
+                Err(denial) => match closing {
+                    Some(head) => close_behind(*head, &denial, (&local, via), record),
+                    None => local.share(refused(&denial, &local, record, style), reader),
+                },
             }
         }
     }
@@ -145,6 +146,28 @@ impl Gateway {
         record.client(via.provenance.client(headers, |address| local.generation.trusts(address)));
         record
     }
+}
+
+/// The answer to a request that is refused.
+fn refused(denial: &Denial, local: &Local, mut record: Record, style: Style) -> Response<ResponseBody> {
+    record.denied(denial);
+    record.status(denial.reason().status());
+    local.finish(respond::denied(denial, style).map(ResponseBody::own), record)
+}
+
+/// The 101 in front of a refusal, which is told behind it.
+fn close_behind(
+    mut head: Response<ResponseBody>,
+    denial: &Denial,
+    (local, via): (&Local, &Via),
+    mut record: Record,
+) -> Response<ResponseBody> {
+    record.denied(denial);
+    local.dress(&mut head, &mut record);
+    record.status(denial.reason().status());
+    let end = End::Nowhere(close_code(denial), denial.text().to_owned());
+    *via.opening.borrow_mut() = Some(Box::new(Opening { end, record }));
+    head
 }
 
 /// What nobody is there to read any more.

@@ -22,7 +22,8 @@ use crate::telemetry::record::{Record, Recorder};
 use crate::telemetry::tally::{RouteTally, Tally};
 use crate::telemetry::tracing::Trace;
 use http::header::{HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
-use http::{Request, Response, Version};
+use http::request::Parts;
+use http::{Response, Version};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -107,14 +108,13 @@ impl Local {
     pub(super) async fn serve(
         &self,
         (via, leases): (&Via, &Leases),
-        request: Request<ClientBody>,
-        (record, closing): (&mut Record, &mut Option<Response<ResponseBody>>),
+        (head, body): (&mut Parts, ClientBody),
+        (record, closing): (&mut Record, &mut Option<Box<Response<ResponseBody>>>),
         style: Style,
     ) -> Result<Served, Denial> {
-        let (mut head, body) = request.into_parts();
         let is_extended = head.extensions.get::<Extended>().is_some();
         let arrival = Arrival {
-            head: &mut head,
+            head,
             is_empty: body.is_end_stream(),
             provenance: &via.provenance,
             client: record.address(),
@@ -130,8 +130,8 @@ impl Local {
             closes: false,
             closing,
         };
-        let decided = decide(&self.generation, &self.authorities(), arrival, &mut recording).await?;
-        let Decision { permit, head, manner, word, preflight, shadow, session } = decided;
+        let Decision { permit, head, manner, word, preflight, shadow, session } =
+            decide(&self.generation, &self.authorities(), arrival, &mut recording).await?;
         if let Some(answer) = preflight {
             return Ok(Served::Preflight(answer.map(|()| ResponseBody::empty())));
         }

@@ -23,7 +23,7 @@ pub(super) struct Recording<'a> {
     /// Whether the rule refuses handshakes behind a 101.
     pub(super) closes: bool,
     /// The 101 in front of a refusal.
-    pub(super) closing: &'a mut Option<Response<ResponseBody>>,
+    pub(super) closing: &'a mut Option<Box<Response<ResponseBody>>>,
 }
 
 impl Observer for Recording<'_> {
@@ -46,7 +46,7 @@ impl Observer for Recording<'_> {
             let mut response = Response::new(ResponseBody::empty());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             *response.headers_mut() = handshake.accepted(is_word);
-            *self.closing = Some(response);
+            *self.closing = Some(Box::new(response));
         }
     }
 

@@ -62,6 +62,12 @@ pub struct Outgoing {
     pub body: RequestBody,
 }
 
+/// A request on its way, in the protocol that its service speaks.
+enum Way {
+    Http1((Upload, bool)),
+    Http2(Box<Outgoing>),
+}
+
 impl Forward {
     /// Ways through these pools.
     #[must_use]
@@ -79,25 +85,32 @@ impl Forward {
     ///
     /// # Errors
     /// `upstream_*` when the service fails, `body_too_large` or `head_malformed` when the request's body does.
-    pub async fn send(
+    pub fn send(
         &self,
         outgoing: Outgoing,
         record: &mut Record,
-    ) -> Result<Response<ResponseBody>, Denial> {
-        let pool = self.pool(&outgoing.permit)?;
-        record.calling(&pool.upstream().name);
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Denial>> {
         let started = Instant::now();
-        let mut response = if pool.upstream().http2 {
-            Box::pin(multiplexed(pool, outgoing)).await?
-        } else {
-            exchange(pool, upload(outgoing), started).await?
+        let pool = self.pool(&outgoing.permit);
+        // The head is written before there is a future, which need not have room for it then.
+        let way = match pool {
+            Ok(pool) if pool.upstream().http2 => Way::Http2(Box::new(outgoing)),
+            Ok(_) | Err(_) => Way::Http1(upload(outgoing)),
         };
-        answered(pool, started, record);
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Denial::new(Reason::UpstreamFailed).because("a 101 that nobody asked for"));
+        async move {
+            let pool = pool?;
+            record.calling(&pool.upstream().name);
+            let mut response = match way {
+                Way::Http1(upload) => exchange(pool, upload, started).await?,
+                Way::Http2(outgoing) => Box::pin(multiplexed(pool, *outgoing)).await?,
+            };
+            answered(pool, started, record);
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return Err(Denial::new(Reason::UpstreamFailed).because("a 101 that nobody asked for"));
+            }
+            clean(&mut response);
+            Ok(response)
         }
-        clean(&mut response);
-        Ok(response)
     }
 
     /// Sends a WebSocket handshake on a connection of its own.
@@ -142,31 +155,33 @@ impl Forward {
 
 /// Sends over HTTP/1.1: on a connection that was used before if there is one, and once more on a fresh one when not a
 /// byte of the request was sent.
-async fn exchange(
+fn exchange(
     pool: &Rc<Pool>,
     (mut upload, to_head): (Upload, bool),
     started: Instant,
-) -> Result<Response<ResponseBody>, Denial> {
+) -> impl Future<Output = Result<Response<ResponseBody>, Denial>> {
     let limit = pool.upstream().response_timeout;
     let mut now = started;
     let mut idle = pool.take_idle(now);
-    loop {
-        let retryable = idle.is_some();
-        let connection = if let Some(connection) = idle.take() {
-            connection
-        } else {
-            // In a box, since few requests open a connection, and all would carry the room for it.
-            let connection = Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?;
-            now = Instant::now();
-            connection
-        };
-        let mut exchange = Exchange::new(connection, upload, to_head, (now, limit));
-        let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
-            Ok(head) => return Ok(answer(head, exchange, pool)),
-            Err(error) => error,
-        };
-        let retryable = retryable && matches!(error, ExchangeError::Broken(_));
-        upload = exchange.into_unsent().filter(|_| retryable).ok_or_else(|| unanswered(&error))?;
+    async move {
+        loop {
+            let retryable = idle.is_some();
+            let connection = if let Some(connection) = idle.take() {
+                connection
+            } else {
+                // In a box, since few requests open a connection, and all would carry the room for it.
+                let connection = Box::pin(pool.connect()).await.map_err(|error| unconnected(&error))?;
+                now = Instant::now();
+                connection
+            };
+            let mut exchange = Exchange::new(connection, upload, to_head, (now, limit));
+            let error = match poll_fn(|cx| exchange.poll_head(cx)).await {
+                Ok(head) => return Ok(answer(head, exchange, pool)),
+                Err(error) => error,
+            };
+            let retryable = retryable && matches!(error, ExchangeError::Broken(_));
+            upload = exchange.into_unsent().filter(|_| retryable).ok_or_else(|| unanswered(&error))?;
+        }
     }
 }
 

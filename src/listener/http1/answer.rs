@@ -33,13 +33,15 @@ struct Asked {
 }
 
 /// Hands a request over and answers it.
-pub(super) async fn answer(
+///
+/// No `async fn`, which would have room for the head twice.
+pub(super) fn answer(
     shared: &Rc<RefCell<Inbound>>,
     head: RequestHead,
     context: &context::Context,
     watch: &mut Watch,
     settings: Settings,
-) -> Next {
+) -> impl Future<Output = Next> {
     let RequestHead { request, framing, after, expects } = head;
     let asked = Asked { head_only: *request.method() == Method::HEAD, version: request.version(), after };
     let body = if framing == Framing::Empty {
@@ -48,18 +50,21 @@ pub(super) async fn answer(
         shared.borrow_mut().begin_body(Decoder::request(framing, settings.limits), expects);
         ClientBody::Http1(Turn::new(shared))
     };
-    let response = {
-        let mut handled = pin!(context.gateway.handle(&context.via, request.map(|()| body)));
-        poll_fn(|cx| match handled.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            Poll::Pending => poll_gone(shared, cx).map(|()| None),
-        })
-        .await
-    };
-    let Some(response) = response else { return Next::Gone };
-    let opening = context.via.opening.take();
-    let pressing = Pressing { watch, most: settings.timeouts.write, taken: None, over: false };
-    respond(shared, response, asked, (context, opening), pressing).await
+    let request = request.map(|()| body);
+    async move {
+        let response = {
+            let mut handled = pin!(context.gateway.handle(&context.via, request));
+            poll_fn(|cx| match handled.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                Poll::Pending => poll_gone(shared, cx).map(|()| None),
+            })
+            .await
+        };
+        let Some(response) = response else { return Next::Gone };
+        let opening = context.via.opening.take();
+        let pressing = Pressing { watch, most: settings.timeouts.write, taken: None, over: false };
+        respond(shared, response, asked, (context, opening), pressing).await
+    }
 }
 
 /// Ready when the client goes away; what it says meanwhile is kept, up to a buffer full. While its body is on its way,
@@ -78,13 +83,14 @@ fn poll_gone(shared: &RefCell<Inbound>, cx: &mut Context<'_>) -> Poll<()> {
     Poll::Pending
 }
 
-async fn respond(
+/// Writes the answer; its head before there is a future, which need not have room for it then.
+fn respond(
     shared: &RefCell<Inbound>,
     response: Response<ResponseBody>,
     asked: Asked,
     (context, opening): (&context::Context, Option<Box<Opening>>),
     pressing: Pressing<'_>,
-) -> Next {
+) -> impl Future<Output = Next> {
     let (mut parts, body) = response.into_parts();
     let sending = sending(&parts, &body, asked);
     // Only what we say ourselves has this field here; a service's was taken off.
@@ -109,19 +115,21 @@ async fn respond(
     drop(parts);
     let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
     let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true, pressing };
-    let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
-    if !whole && (sending == Sending::Close || writing.pressing.over) {
-        shared.borrow().stream.reset_on_close();
-    }
-    match opening {
-        _ if !whole => Next::Gone,
-        Some(opening) => Next::Tunnel(opening),
-        // The client may be at it still, after an early answer.
-        None if !skip_body(shared) => Next::Linger,
-        None if asked_to => Next::Close,
-        // Nor can it know yet that nothing more is answered.
-        None if closes => Next::Linger,
-        None => Next::Request,
+    async move {
+        let whole = poll_fn(|cx| writing.poll(cx, shared)).await;
+        if !whole && (sending == Sending::Close || writing.pressing.over) {
+            shared.borrow().stream.reset_on_close();
+        }
+        match opening {
+            _ if !whole => Next::Gone,
+            Some(opening) => Next::Tunnel(opening),
+            // The client may be at it still, after an early answer.
+            None if !skip_body(shared) => Next::Linger,
+            None if asked_to => Next::Close,
+            // Nor can it know yet that nothing more is answered.
+            None if closes => Next::Linger,
+            None => Next::Request,
+        }
     }
 }
 
