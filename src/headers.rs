@@ -291,6 +291,12 @@ impl CleanHead {
         (self.method, self.path, headers)
     }
 
+    /// The map that the client's fields stand in, once all is written: it can serve another head.
+    #[must_use]
+    pub fn into_spent(self) -> HeaderMap {
+        self.headers
+    }
+
     /// Whether the client said how long the body is.
     #[must_use]
     pub fn tells_length(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::headers::{CleanHead, hop_by_hop};
 use crate::policy::Permit;
 use crate::stream::Stream;
 use crate::telemetry::record::Record;
+use crate::wire::buffers;
 use crate::wire::response::ResponseHead;
 use bytes::BytesMut;
 use http::header::HOST;
@@ -187,7 +188,9 @@ fn exchange(
 
 fn upload(outgoing: Outgoing) -> (Upload, bool) {
     let Outgoing { head, body, .. } = outgoing;
-    (Upload::new(&head, body), *head.method() == Method::HEAD)
+    let upload = (Upload::new(&head, body), *head.method() == Method::HEAD);
+    buffers::written_fields(head.into_spent());
+    upload
 }
 
 /// Sends over HTTP/2, and once more when not a byte of the request was sent.

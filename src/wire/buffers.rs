@@ -17,6 +17,12 @@ const HEAD: usize = 2 << 10;
 /// serves the next connection at once, instead of being held for a few bytes of it.
 const COPIED: usize = 4 << 10;
 
+/// About how many bytes a map needs for a field: name, value, their hash and their place.
+const FIELD: usize = 112;
+
+/// A map with room for more fields than this is not kept: few heads have as many.
+const MOST_FIELDS: usize = 64;
+
 /// How many bytes of buffers a thread keeps for later.
 const KEPT: usize = 16 << 20;
 
@@ -35,6 +41,13 @@ impl Room for BytesMut {
 impl Room for Vec<u8> {
     fn room(&self) -> usize {
         self.capacity()
+    }
+}
+
+impl Room for HeaderMap {
+    /// About as many as it occupies.
+    fn room(&self) -> usize {
+        self.capacity().saturating_mul(FIELD)
     }
 }
 
@@ -83,6 +96,7 @@ struct Spare {
     reading: Pile<BytesMut>,
     small: Pile<BytesMut>,
     writing: Pile<Vec<u8>>,
+    fields: Pile<HeaderMap>,
     bytes: usize,
 }
 
@@ -134,6 +148,21 @@ pub fn to_write() -> Vec<u8> {
     spare.unwrap_or_else(|| Vec::with_capacity(HEAD))
 }
 
+/// An empty map with room for so many fields.
+#[must_use]
+pub fn fields(count: usize) -> HeaderMap {
+    let spare = SPARE.with_borrow_mut(|spare| spare.fields.lend(&mut spare.bytes));
+    spare.filter(|map| map.capacity() >= count).unwrap_or_else(|| HeaderMap::with_capacity(count))
+}
+
+/// Takes back a map whose fields were written. They are forgotten here and now.
+pub fn written_fields(mut map: HeaderMap) {
+    map.clear();
+    if (1..=MOST_FIELDS).contains(&map.capacity()) {
+        SPARE.with_borrow_mut(|spare| spare.fields.keep(map, &mut spare.bytes));
+    }
+}
+
 /// Takes a buffer back if it was read to its end and nobody holds a part of it any more; else it stays.
 pub fn read(buffer: &mut BytesMut) {
     // What is left of a large one that somebody holds a part of is larger than a small one.
@@ -157,18 +186,19 @@ pub fn written(mut buffer: Vec<u8>) {
 
 /// Lets go of the buffers that nobody has needed since the last call.
 pub fn trim() {
-    SPARE.with_borrow_mut(|Spare { reading, small, writing, bytes }| {
+    SPARE.with_borrow_mut(|Spare { reading, small, writing, fields, bytes }| {
         reading.trim(bytes);
         small.trim(bytes);
         writing.trim(bytes);
+        fields.trim(bytes);
     });
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        COPIED, KEPT, SIZE, SMALL, SPARE, Spare, own, own_fields, read, to_read, to_read_head, to_write,
-        trim, written,
+        COPIED, KEPT, MOST_FIELDS, Room, SIZE, SMALL, SPARE, Spare, fields, own, own_fields, read, to_read,
+        to_read_head, to_write, trim, written, written_fields,
     };
     use bytes::BytesMut;
     use http::{HeaderMap, HeaderValue};
@@ -201,6 +231,26 @@ mod tests {
     }
 
     #[test]
+    fn a_map_comes_back_empty() {
+        let mut map = fields(20);
+        let room = map.capacity();
+        for name in ["a", "b", "a"] {
+            map.append(name, HeaderValue::from_static("of another request"));
+        }
+        written_fields(map);
+        let map = fields(room + 1);
+        assert!(map.capacity() > room, "one that is too small is not lent");
+        written_fields(HeaderMap::with_capacity(10 * MOST_FIELDS));
+        assert!(fields(0).capacity() <= 10, "nor is a large one kept");
+        written_fields(map);
+        let map = fields(room);
+        assert!(map.capacity() > room && map.is_empty() && map.iter().next().is_none());
+        assert!(["a", "b"].iter().all(|name| !map.contains_key(*name)));
+        trim();
+        trim();
+    }
+
+    #[test]
     fn what_waits_holds_no_buffer() {
         let mut buffer = to_read();
         buffer.extend_from_slice(b"a body");
@@ -230,11 +280,12 @@ mod tests {
     fn not_more_than_so_many_are_kept_and_what_nobody_needs_goes() {
         let held = || {
             SPARE.with_borrow(|spare| {
-                let Spare { reading, small, writing, bytes } = spare;
+                let Spare { reading, small, writing, fields, bytes } = spare;
                 let (reading, small, writing) = (&reading.spare, &small.spare, &writing.spare);
                 let to_read: usize = reading.iter().chain(small).map(BytesMut::capacity).sum();
                 let to_write: usize = writing.iter().map(Vec::capacity).sum();
-                assert_eq!(to_read + to_write, *bytes);
+                let of_fields: usize = fields.spare.iter().map(Room::room).sum();
+                assert_eq!(to_read + to_write + of_fields, *bytes);
                 (reading.len(), writing.len())
             })
         };

@@ -1,5 +1,6 @@
 //! What request heads, response heads and trailer sections have in common: where they end, their fields and limits.
 
+use super::buffers;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Header;
@@ -37,7 +38,7 @@ pub(super) fn end(bytes: &[u8], seen: usize) -> Option<usize> {
 
 /// The fields of a head as a map; their values share its bytes. None if a name or value cannot stand in one.
 pub(super) fn fields(head: &Bytes, fields: &[Header<'_>]) -> Option<HeaderMap> {
-    let mut map = HeaderMap::with_capacity(fields.len().saturating_add(ADDED_FIELDS));
+    let mut map = buffers::fields(fields.len().saturating_add(ADDED_FIELDS));
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?;
