@@ -19,6 +19,7 @@ pub mod logout;
 pub mod opinion;
 pub mod remote;
 pub mod signatures;
+pub mod signed;
 pub mod token;
 
 #[cfg(test)]

@@ -87,10 +87,8 @@ impl Gateway {
             let style = local.style(head.version, &head.headers);
             let reader = local.reader(&head.headers);
             let mut closing = None;
-            match local
-                .serve((via, &self.leases), (&mut head, body), (&mut record, &mut closing), style)
-                .await
-            {
+            let about = (&mut record, &mut closing);
+            match local.serve((via, &self.leases), (&mut head, body), about, style).await {
                 Ok(Served::Response(response)) => local.share(local.finish(response, record), reader),
                 Ok(Served::Preflight(response)) => local.finish(response, record),
                 Ok(Served::Tunnel(mut response, service, lease)) => {

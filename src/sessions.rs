@@ -16,6 +16,7 @@ use crate::authn::jwt::{Jwt, Refusal};
 use crate::authn::key::Key;
 use crate::authn::opinion::Opinion;
 use crate::authn::signatures::Signatures;
+use crate::authn::signed::Signed;
 use crate::authn::token::{Jws, MAX_TOKEN_BYTES, Space};
 use crate::clock::UnixTime;
 use crate::denial::{Denial, Reason};
@@ -171,10 +172,12 @@ impl Sessions {
         let session = if let Some(session) = self.known(candidates, token, now) {
             session
         } else {
+            // A signature takes as long as all the rest of a request: whoever needs none goes first, and responses do.
+            tokio::task::yield_now().await;
             // Rarer than the rest, and in a box, or every request would carry along the room for it.
             let judged = Box::pin(self.learn(candidates, token, now)).await;
-            // A signature takes as long as all the rest of a request: those who need none go first. And what follows one is
-            // done for all who waited at once, so that services and clients are not woken for each of them alone.
+            // What follows is done for all who waited at once, so that services and clients are not woken for each of them
+            // alone.
             tokio::task::yield_now().await;
             judged?
         };
@@ -429,9 +432,9 @@ impl Sessions {
         let keys = keys.current(now).ok_or(Failure::Keys(Lacking::All))?;
         // Of several keys of one id, the one that is asked about last is the one that counts.
         let new = Cell::new(None);
-        let known = |key: &Key| {
+        let known = |key: &Key, signed: &Signed<'_>| {
             let mut signatures = self.signatures.borrow_mut();
-            let mark = signatures.mark(key, text);
+            let mark = signatures.mark(key, signed);
             let verdict = mark.and_then(|mark| signatures.verdict(mark));
             new.set(mark.filter(|_| verdict.is_none()));
             verdict

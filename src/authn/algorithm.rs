@@ -1,8 +1,8 @@
 //! The signature algorithms: their registered names, and the kind of key that each works with.
 
 use crate::config::authenticator::Algorithm;
-use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, RsaParameters};
+use aws_lc_rs::{digest, hmac};
 
 /// Every algorithm that works with a public key, in the order of the default.
 pub const ASYMMETRIC: [Algorithm; 9] = [
@@ -87,8 +87,18 @@ pub(super) fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParamet
     }
 }
 
+/// The hash that an algorithm signs (RFC 7518 §3.3 to §3.5); `None` for those that take what is signed as it is.
+pub(super) fn hash(algorithm: Algorithm) -> Option<&'static digest::Algorithm> {
+    match algorithm {
+        Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 => Some(&digest::SHA256),
+        Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => Some(&digest::SHA384),
+        Algorithm::RS512 | Algorithm::PS512 => Some(&digest::SHA512),
+        Algorithm::EdDSA | Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => None,
+    }
+}
+
 /// The hash of an HMAC algorithm; `None` for the others.
-pub(super) const fn digest(algorithm: Algorithm) -> Option<hmac::Algorithm> {
+pub(super) const fn mac(algorithm: Algorithm) -> Option<hmac::Algorithm> {
     match algorithm {
         Algorithm::HS256 => Some(hmac::HMAC_SHA256),
         Algorithm::HS384 => Some(hmac::HMAC_SHA384),
@@ -107,7 +117,7 @@ pub(super) const fn digest(algorithm: Algorithm) -> Option<hmac::Algorithm> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ASYMMETRIC, Family, digest, family, named, rsa_parameters};
+    use super::{ASYMMETRIC, Family, family, hash, mac, named, rsa_parameters};
     use crate::config::authenticator::Algorithm;
 
     #[test]
@@ -128,9 +138,10 @@ mod tests {
         for algorithm in ASYMMETRIC {
             assert_ne!(family(algorithm), Family::Hmac);
             assert_eq!(family(algorithm) == Family::Rsa, rsa_parameters(algorithm).is_some());
-            assert!(digest(algorithm).is_none());
+            assert!(mac(algorithm).is_none());
+            assert_eq!(hash(algorithm).is_none(), family(algorithm) == Family::Ed25519);
         }
-        assert!(digest(Algorithm::HS256).is_some());
+        assert!(mac(Algorithm::HS256).is_some() && hash(Algorithm::HS256).is_none());
         assert_eq!(family(Algorithm::HS256), Family::Hmac);
     }
 }

@@ -7,6 +7,7 @@ use super::algorithm::{self, ASYMMETRIC, Family};
 use super::claims::{self, ClaimError, ClaimMap, ClaimPath};
 use super::jwks::{KeySet, Unverified};
 use super::key::Key;
+use super::signed::Signed;
 use super::token::{Claims, Jws, NumericDate, TokenError};
 use crate::clock::UnixTime;
 use crate::config::authenticator::{self as config, Algorithm};
@@ -204,7 +205,7 @@ impl Jwt {
     /// # Errors
     /// The first thing that is wrong. [`Refusal::KeyUnknown`] may pass once the key store was asked.
     pub fn verify(&self, token: &Jws<'_>, keys: &KeySet, now: UnixTime) -> Result<Verified, Refusal> {
-        self.verify_unless(token, keys, now, |_| None)
+        self.verify_unless(token, keys, now, |_, _| None)
     }
 
     /// The same, but `known` may say that the signature of this very token was found good with a key before, or bad. Nothing
@@ -217,7 +218,7 @@ impl Jwt {
         token: &Jws<'_>,
         keys: &KeySet,
         now: UnixTime,
-        known: impl Fn(&Key) -> Option<bool>,
+        known: impl Fn(&Key, &Signed<'_>) -> Option<bool>,
     ) -> Result<Verified, Refusal> {
         let key = self.signed_by(token, keys, known)?;
         if !self.takes_type(token.header().kind.as_deref()) {
@@ -242,16 +243,15 @@ impl Jwt {
         &self,
         token: &Jws<'_>,
         keys: &'a KeySet,
-        known: impl Fn(&Key) -> Option<bool>,
+        known: impl Fn(&Key, &Signed<'_>) -> Option<bool>,
     ) -> Result<&'a Arc<Key>, Refusal> {
         let header = token.header();
         let algorithm = algorithm::named(&header.algorithm)
             .filter(|algorithm| self.algorithms.contains(algorithm))
             .ok_or(Refusal::Algorithm)?;
         let kid = header.key_id.as_deref();
-        let input = token.signing_input().as_bytes();
-        let verifies =
-            |key: &Key| known(key).unwrap_or_else(|| key.verify(algorithm, input, token.signature()));
+        let signed = Signed::new(algorithm, token.signing_input().as_bytes(), token.signature());
+        let verifies = |key: &Key| known(key, &signed).unwrap_or_else(|| key.verify(&signed));
         keys.find(kid, algorithm, verifies).map_err(|unverified| match unverified {
             Unverified::KeyUnknown => Refusal::KeyUnknown,
             Unverified::Algorithm => Refusal::Algorithm,

@@ -4,6 +4,7 @@
 //! (RFC 8725 §2.1, §3.1). Signatures themselves are AWS-LC's business.
 
 use super::algorithm::{self, Family};
+use super::signed::Signed;
 use crate::config::authenticator::Algorithm;
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaPublicKeyComponents};
@@ -105,7 +106,7 @@ impl Key {
             return Err(KeyError::SecretTooShort);
         }
         Self::build(None, Family::Hmac, allowed, secret, |algorithm| {
-            let digest = algorithm::digest(algorithm).ok_or(KeyError::Algorithm)?;
+            let digest = algorithm::mac(algorithm).ok_or(KeyError::Algorithm)?;
             Ok(Scheme::Mac(Box::new(hmac::Key::new(digest, secret))))
         })
     }
@@ -271,11 +272,14 @@ impl Key {
 
     /// Verifies a signature (RFC 7515 §5.2). Always false for an algorithm that the key does not allow.
     #[must_use]
-    pub fn verify(&self, algorithm: Algorithm, signing_input: &[u8], signature: &[u8]) -> bool {
-        let scheme = self.schemes.iter().find(|(allowed, _)| *allowed == algorithm);
-        scheme.is_some_and(|(_, scheme)| match scheme {
-            Scheme::Public(key) => key.verify_sig(signing_input, signature).is_ok(),
-            Scheme::Mac(key) => hmac::verify(key, signing_input, signature).is_ok(),
+    pub fn verify(&self, signed: &Signed<'_>) -> bool {
+        let scheme = self.schemes.iter().find(|(allowed, _)| *allowed == signed.algorithm());
+        scheme.is_some_and(|(algorithm, scheme)| match scheme {
+            Scheme::Public(key) if algorithm::hash(*algorithm).is_some() => {
+                key.verify_digest_sig(signed.hash(), signed.signature()).is_ok()
+            }
+            Scheme::Public(key) => key.verify_sig(signed.input(), signed.signature()).is_ok(),
+            Scheme::Mac(key) => hmac::verify(key, signed.input(), signed.signature()).is_ok(),
         })
     }
 }

@@ -119,7 +119,7 @@ impl Logout {
         let keys = keys.current(now).ok_or(Rejection::Unavailable)?;
         let mut space = Space::default();
         let token = Jws::parse(token, &mut space).map_err(Refusal::from)?;
-        jwt.signed_by(&token, &keys, |_| None)?;
+        jwt.signed_by(&token, &keys, |_, _| None)?;
         let kind = token.header().kind.as_deref().map(str::to_ascii_lowercase);
         let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
         if kind.is_some_and(|kind| !TYPES.contains(&kind)) {

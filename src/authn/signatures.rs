@@ -7,6 +7,7 @@
 //! them drives out no good one, while a client that sends a bad token again and again costs little.
 
 use super::key::Key;
+use super::signed::Signed;
 use crate::clock::UnixTime;
 use aws_lc_rs::digest;
 use foldhash::quality::RandomState;
@@ -26,7 +27,8 @@ const BAD: usize = 14_336;
 const SECRET_BYTES: usize = 64;
 
 /// What stands for one token and the key that it is verified with: 120 bits of a SHA-256 hash over a secret of this worker,
-/// the key's thumbprint and the whole token. Nobody outside can compute it, let alone find two tokens that share one.
+/// the key's thumbprint, the hash of what is signed and the signature. Nobody outside can compute it, let alone find two tokens
+/// that share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mark([u8; 15]);
 
@@ -55,10 +57,14 @@ impl Signatures {
 
     /// What stands for a token that is verified with the key.
     #[must_use]
-    pub fn mark(&self, key: &Key, token: &str) -> Option<Mark> {
+    pub fn mark(&self, key: &Key, signed: &Signed<'_>) -> Option<Mark> {
         let mut context = self.keyed.clone()?;
+        let hash = signed.hash().as_ref();
         context.update(key.thumbprint());
-        context.update(token.as_bytes());
+        // Hashes differ in length, and so do signatures: it is told where one ends.
+        context.update(&hash.len().to_be_bytes());
+        context.update(hash);
+        context.update(signed.signature());
         let hash = context.finish();
         hash.as_ref().first_chunk().map(|bytes| Mark(*bytes))
     }

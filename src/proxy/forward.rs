@@ -189,7 +189,7 @@ fn exchange(
 fn upload(outgoing: Outgoing) -> (Upload, bool) {
     let Outgoing { head, body, .. } = outgoing;
     let upload = (Upload::new(&head, body), *head.method() == Method::HEAD);
-    buffers::written_fields(head.into_spent());
+    buffers::spent(head.into_spent());
     upload
 }
 

@@ -155,8 +155,8 @@ pub fn fields(count: usize) -> HeaderMap {
     spare.filter(|map| map.capacity() >= count).unwrap_or_else(|| HeaderMap::with_capacity(count))
 }
 
-/// Takes back a map whose fields were written. They are forgotten here and now.
-pub fn written_fields(mut map: HeaderMap) {
+/// Takes back a map whose fields nobody needs any more. They are forgotten here and now.
+pub fn spent(mut map: HeaderMap) {
     map.clear();
     if (1..=MOST_FIELDS).contains(&map.capacity()) {
         SPARE.with_borrow_mut(|spare| spare.fields.keep(map, &mut spare.bytes));
@@ -197,8 +197,8 @@ pub fn trim() {
 #[cfg(test)]
 mod tests {
     use super::{
-        COPIED, KEPT, MOST_FIELDS, Room, SIZE, SMALL, SPARE, Spare, fields, own, own_fields, read, to_read,
-        to_read_head, to_write, trim, written, written_fields,
+        COPIED, KEPT, MOST_FIELDS, Room, SIZE, SMALL, SPARE, Spare, fields, own, own_fields, read, spent,
+        to_read, to_read_head, to_write, trim, written,
     };
     use bytes::BytesMut;
     use http::{HeaderMap, HeaderValue};
@@ -237,12 +237,12 @@ mod tests {
         for name in ["a", "b", "a"] {
             map.append(name, HeaderValue::from_static("of another request"));
         }
-        written_fields(map);
+        spent(map);
         let map = fields(room + 1);
         assert!(map.capacity() > room, "one that is too small is not lent");
-        written_fields(HeaderMap::with_capacity(10 * MOST_FIELDS));
+        spent(HeaderMap::with_capacity(10 * MOST_FIELDS));
         assert!(fields(0).capacity() <= 10, "nor is a large one kept");
-        written_fields(map);
+        spent(map);
         let map = fields(room);
         assert!(map.capacity() > room && map.is_empty() && map.iter().next().is_none());
         assert!(["a", "b"].iter().all(|name| !map.contains_key(*name)));

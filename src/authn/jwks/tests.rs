@@ -1,6 +1,7 @@
 use super::{Ignored, JwksError, KeySet, MAX_DOCUMENT_BYTES, MAX_KEYS, Unverified};
 use crate::authn::algorithm::ASYMMETRIC;
 use crate::authn::key::{Key, KeyError};
+use crate::authn::signed::Signed;
 use crate::authn::testing::{ED25519, OTHER_RSA, P256, P384, RSA, SECRET, Signer, with};
 use crate::config::authenticator::Algorithm;
 use base64::Engine;
@@ -36,7 +37,8 @@ fn try_verify(
     let token = signer.mint(algorithm, &json!({}));
     let (input, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
-    set.find(kid, algorithm, |key| key.verify(algorithm, input.as_bytes(), &signature)).map(drop)
+    set.find(kid, algorithm, |key| key.verify(&Signed::new(algorithm, input.as_bytes(), &signature)))
+        .map(drop)
 }
 
 #[test]
@@ -236,7 +238,8 @@ fn sets_are_compared_by_their_keys() {
     assert_ne!(both.generation(), set(&[a.clone(), b]).generation());
     let renamed = OTHER_RSA.jwk_with(Algorithm::RS256, json!({"kid": "a"}));
     let held = set(&[a]);
-    let key = held.find(Some("a"), Algorithm::RS256, |key| key.verify(Algorithm::RS256, b"", b""));
+    let key =
+        held.find(Some("a"), Algorithm::RS256, |key| key.verify(&Signed::new(Algorithm::RS256, b"", b"")));
     assert!(key.is_err());
     assert!(both.contains(&held.keys[0]));
     assert!(!set(&[renamed]).contains(&held.keys[0]));

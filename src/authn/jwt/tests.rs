@@ -2,6 +2,7 @@ use super::{Jwt, Refusal, accepted};
 use crate::authn::algorithm::ASYMMETRIC;
 use crate::authn::jwks::KeySet;
 use crate::authn::key::Key;
+use crate::authn::signed::Signed;
 use crate::authn::testing::{
     ED25519, HMAC, OTHER_RSA, P256, P384, RSA, SECRET, Signer, config, every_algorithm, theirs, with,
 };
@@ -208,20 +209,21 @@ fn nothing_is_believed_before_the_signature() {
 #[test]
 fn a_signature_that_is_known_spares_nothing_else() {
     let (jwt, keys) = (jwt(&format!("{CONFIG}type = 'at+jwt'\n")), keys());
-    let judge = |signer: &Signer, header: Value, changes: Value, known: fn(&Key) -> Option<bool>| {
-        let header = with(json!({"alg": "RS256", "kid": "k", "typ": "at+jwt"}), header);
-        let token = signer.sign(Algorithm::RS256, &header, &with(claims(), changes));
-        let mut space = Space::default();
-        let token = Jws::parse(&token, &mut space).unwrap();
-        let verdict = jwt.verify_unless(&token, &keys, UnixTime::from_seconds(NOW), known);
-        verdict.map_or_else(|refusal| refusal.reason(), |_| Reason::Allowed)
-    };
+    let judge =
+        |signer: &Signer, header: Value, changes: Value, known: fn(&Key, &Signed<'_>) -> Option<bool>| {
+            let header = with(json!({"alg": "RS256", "kid": "k", "typ": "at+jwt"}), header);
+            let token = signer.sign(Algorithm::RS256, &header, &with(claims(), changes));
+            let mut space = Space::default();
+            let token = Jws::parse(&token, &mut space).unwrap();
+            let verdict = jwt.verify_unless(&token, &keys, UnixTime::from_seconds(NOW), known);
+            verdict.map_or_else(|refusal| refusal.reason(), |_| Reason::Allowed)
+        };
     // It stands for the arithmetic, and is asked of the key that the token names.
     let on = |signer, known| judge(signer, json!({}), json!({}), known);
-    assert_eq!(on(&OTHER_RSA, |key| (key.kid() == Some("k")).then_some(true)), Reason::Allowed);
-    assert_eq!(on(&OTHER_RSA, |key| (key.kid() != Some("k")).then_some(true)), Reason::TokenSignature);
-    assert_eq!(on(&RSA, |key| (key.kid() == Some("k")).then_some(false)), Reason::TokenSignature);
-    assert_eq!(on(&RSA, |key| (key.kid() != Some("k")).then_some(false)), Reason::Allowed);
+    assert_eq!(on(&OTHER_RSA, |key, _| (key.kid() == Some("k")).then_some(true)), Reason::Allowed);
+    assert_eq!(on(&OTHER_RSA, |key, _| (key.kid() != Some("k")).then_some(true)), Reason::TokenSignature);
+    assert_eq!(on(&RSA, |key, _| (key.kid() == Some("k")).then_some(false)), Reason::TokenSignature);
+    assert_eq!(on(&RSA, |key, _| (key.kid() != Some("k")).then_some(false)), Reason::Allowed);
     for (header, changes, reason) in [
         (json!({"alg": "none"}), json!({}), Reason::TokenAlgorithm),
         (json!({"alg": "HS256"}), json!({}), Reason::TokenAlgorithm),
@@ -235,7 +237,7 @@ fn a_signature_that_is_known_spares_nothing_else() {
         (json!({}), json!({"nbf": NOW + 3600}), Reason::TokenNotYetValid),
         (json!({}), json!({"sub": null}), Reason::TokenClaim),
     ] {
-        assert_eq!(judge(&RSA, header, changes, |_| Some(true)), reason);
+        assert_eq!(judge(&RSA, header, changes, |_, _| Some(true)), reason);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::{Key, KeyError};
 use crate::authn::algorithm::{ASYMMETRIC, Family};
+use crate::authn::signed::Signed;
 use crate::authn::testing::{ED25519, HMAC, OTHER_RSA, P256, P384, RSA, SECRET, every_algorithm};
 use crate::config::authenticator::Algorithm;
 use aws_lc_rs::signature::{ED25519 as ED25519_SCHEME, UnparsedPublicKey};
@@ -33,13 +34,13 @@ fn a_key_verifies_with_the_algorithms_of_its_family_and_no_others() {
         };
         for (other, _) in every_algorithm() {
             assert_eq!(
-                key.verify(other, input.as_bytes(), &signature),
+                key.verify(&Signed::new(other, input.as_bytes(), &signature)),
                 other == algorithm,
                 "{algorithm:?} {other:?}"
             );
         }
-        assert!(!key.verify(algorithm, b"something else", &signature));
-        assert!(!key.verify(algorithm, input.as_bytes(), b""));
+        assert!(!key.verify(&Signed::new(algorithm, b"something else", &signature)));
+        assert!(!key.verify(&Signed::new(algorithm, input.as_bytes(), b"")));
     }
 }
 
@@ -50,7 +51,7 @@ fn an_algorithm_that_is_not_allowed_never_verifies() {
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let key = Key::from_pem(RSA.public.as_bytes(), &[Algorithm::PS256]).unwrap();
     assert!(!key.allows(Algorithm::RS256));
-    assert!(!key.verify(Algorithm::RS256, input.as_bytes(), &signature));
+    assert!(!key.verify(&Signed::new(Algorithm::RS256, input.as_bytes(), &signature)));
     assert_eq!(Key::from_pem(RSA.public.as_bytes(), &[Algorithm::ES256]).unwrap_err(), KeyError::Algorithm);
     assert_eq!(Key::from_pem(P256.public.as_bytes(), &[Algorithm::ES384]).unwrap_err(), KeyError::Algorithm);
     assert_eq!(Key::from_pem(RSA.public.as_bytes(), &HMACS).unwrap_err(), KeyError::Algorithm);

@@ -1,6 +1,7 @@
-use super::{BAD, Signatures, TURN};
+use super::{BAD, Mark, Signatures, TURN};
 use crate::authn::algorithm::ASYMMETRIC;
 use crate::authn::key::Key;
+use crate::authn::signed::Signed;
 use crate::authn::testing::{OTHER_RSA, RSA};
 use crate::clock::UnixTime;
 use crate::config::authenticator::Algorithm;
@@ -14,13 +15,19 @@ fn key(pem: &str) -> Key {
     Key::from_pem(pem.as_bytes(), &ASYMMETRIC).unwrap()
 }
 
+/// The mark of a token whose signature follows its last dot.
+fn mark(signatures: &Signatures, key: &Key, token: &str) -> Mark {
+    let (input, signature) = token.rsplit_once('.').unwrap_or((token, ""));
+    signatures.mark(key, &Signed::new(Algorithm::RS256, input.as_bytes(), signature.as_bytes())).unwrap()
+}
+
 fn note(signatures: &mut Signatures, key: &Key, token: &str) {
-    let mark = signatures.mark(key, token).unwrap();
+    let mark = mark(signatures, key, token);
     signatures.note(mark, true);
 }
 
 fn knows(signatures: &mut Signatures, key: &Key, token: &str) -> bool {
-    let mark = signatures.mark(key, token).unwrap();
+    let mark = mark(signatures, key, token);
     signatures.verdict(mark) == Some(true)
 }
 
@@ -40,9 +47,24 @@ fn a_signature_is_known_for_this_token_and_this_key() {
 }
 
 #[test]
+fn nothing_moves_between_what_is_signed_and_the_signature() {
+    let (ours, own) = (signatures(1), key(&RSA.public));
+    for algorithm in ASYMMETRIC {
+        let mark =
+            |input: &[u8], signature: &[u8]| ours.mark(&own, &Signed::new(algorithm, input, signature));
+        assert_eq!(mark(b"a.b", b"cd"), mark(b"a.b", b"cd"));
+        for (input, signature) in
+            [(&b"a.bc"[..], &b"d"[..]), (b"a.", b"bcd"), (b"a.bcd", b""), (b"", b"a.bcd")]
+        {
+            assert_ne!(mark(b"a.b", b"cd"), mark(input, signature), "{algorithm:?}");
+        }
+    }
+}
+
+#[test]
 fn no_worker_could_foretell_what_another_writes_down() {
     let own = key(&RSA.public);
-    assert_ne!(signatures(1).mark(&own, "a.b.c"), signatures(1).mark(&own, "a.b.c"));
+    assert_ne!(mark(&signatures(1), &own, "a.b.c"), mark(&signatures(1), &own, "a.b.c"));
 }
 
 #[test]
@@ -52,7 +74,7 @@ fn the_latest_third_is_known_and_never_more_than_was_promised() {
         note(&mut ours, &own, &number.to_string());
         assert!(ours.good.known.len() <= 30);
         for earlier in (0..=number).rev().take(10) {
-            let mark = ours.mark(&own, &earlier.to_string()).unwrap();
+            let mark = mark(&ours, &own, &earlier.to_string());
             assert!(ours.good.known.contains_key(&mark), "{earlier} at {number}");
         }
     }
@@ -88,10 +110,10 @@ fn those_who_come_again_outlast_a_flood_of_others() {
 fn bad_signatures_drive_out_no_good_ones_nor_the_other_way_round() {
     let (mut ours, own) = (signatures(2), key(&RSA.public));
     note(&mut ours, &own, "good");
-    let bad = ours.mark(&own, "bad").unwrap();
+    let bad = mark(&ours, &own, "bad");
     ours.note(bad, false);
     for number in 0..BAD * 3 {
-        let mark = ours.mark(&own, &number.to_string()).unwrap();
+        let mark = mark(&ours, &own, &number.to_string());
         assert_eq!(ours.verdict(mark), None);
         ours.note(mark, false);
         assert_eq!(ours.verdict(mark), Some(false));
@@ -113,7 +135,7 @@ fn what_nobody_asks_for_is_forgotten() {
     ours.purge(start);
     note(&mut ours, &own, "kept");
     note(&mut ours, &own, "gone");
-    let bad = ours.mark(&own, "bad").unwrap();
+    let bad = mark(&ours, &own, "bad");
     ours.note(bad, false);
     for turn in 1..5 {
         ours.purge(start.plus(TURN * turn));

@@ -112,7 +112,7 @@ fn respond(
         bytes.extend_from_slice(owed);
         encode::response_head(bytes, parts.status, &parts.headers, sending, (connection, now));
     });
-    buffers::written_fields(parts.headers);
+    buffers::spent(parts.headers);
     let bodiless = matches!(sending, Sending::Nothing | Sending::Described);
     let mut writing = Writing { out, body: Some(body).filter(|_| !bodiless), whole: true, pressing };
     async move {
